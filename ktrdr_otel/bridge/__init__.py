@@ -1,0 +1,1 @@
+"""From spans to progress: the processor, the routing table and the training bridge."""

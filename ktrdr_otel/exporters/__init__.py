@@ -1,0 +1,1 @@
+"""Spans on their way out: providers and the one exporter thread."""

@@ -1,0 +1,144 @@
+"""An operation and its checkpoints as the store keeps them and the world reads them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class OperationStatus(StrEnum):
+    """Where in its life an operation is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the operation has ended."""
+        return self not in (OperationStatus.PENDING, OperationStatus.RUNNING)
+
+
+class CheckpointStatus(StrEnum):
+    """How a checkpoint stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The process that runs an operation, so that others can tell whether it is still there."""
+
+    host: str
+    boot_id: str  # "" where the platform has none
+    pid: int
+    pid_started_ticks: int  # start time in the boot's clock ticks; 0 where unknown
+    pid_namespace: str  # "" where the platform has none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOperation:
+    """What is known when an operation begins."""
+
+    operation_id: str
+    operation_type: str
+    name: str
+    started_at: datetime
+    trace_id: str | None  # 32 hex digits
+    span_id: str | None  # 16 hex digits, of the root
+    worker: Worker
+    lease_seconds: float
+    planned_units: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The live state of an operation: the latest one wins."""
+
+    phase: str | None
+    percentage: float  # 0-100, never falls
+    message: str
+    context: Mapping[str, object]
+    last_progress_at: datetime | None  # moves only with finished work
+    items_completed: int
+    items_planned: int | None
+    estimated_remaining_seconds: float | None  # None: not known, never made up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationError:
+    """The exception that ended an operation, and where."""
+
+    type: str
+    message: str
+    step: str | None  # the last progress message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an operation ended."""
+
+    status: OperationStatus
+    ended_at: datetime
+    progress: Progress
+    error: OperationError | None = None
+    reason: str | None = None  # of a cancellation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One run of a long job, as anyone who asks sees it."""
+
+    operation_id: str
+    operation_type: str
+    name: str
+    status: OperationStatus
+    phase: str | None = None
+    percentage: float = 0.0
+    message: str = ""
+    context: Mapping[str, object] = field(default_factory=dict)
+    started_at: datetime
+    ended_at: datetime | None = None
+    last_progress_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    estimated_remaining_seconds: float | None = None
+    items_completed: int = 0
+    items_planned: int | None = None
+    trace_id: str | None = None
+    slow: bool = False
+    stalled: bool = False
+    suspended: bool = False
+    error: OperationError | None = None
+    lost_reason: str | None = None
+    cancel_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One instrumented point of an operation, open or ended."""
+
+    sequence: int  # the store's own, rising; the cursor of readers
+    operation_id: str
+    progress_type: str | None
+    name: str
+    step: str | None
+    symbol: str | None
+    timeframe: str | None
+    item_name: str | None
+    item_index: int | None
+    item_total: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    status: CheckpointStatus
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error: OperationError | None = None

@@ -1,0 +1,1 @@
+"""Where an operation is: plan, live state, remaining time, and the words for it."""

@@ -1,0 +1,53 @@
+"""What happens in an operation, as values that may cross threads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UnitError:
+    """Why a unit failed."""
+
+    type: str  # the exception's class, as in `error.type`
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A span of an operation as progress sees it: a unit of work, a hold, or a container.
+
+    `context` has the seed's keys (`semconv.context_keys`); `metrics` those of an epoch, set at its end. A unit
+    with `ended_ns` None is open. `counts` tells finished work from containers, holds and failures.
+    """
+
+    operation_id: str
+    trace_id: int
+    span_id: int
+    parent_span_id: int | None
+    name: str
+    progress_type: str | None
+    context: Mapping[str, object]
+    started_ns: int  # wall clock, ns since the epoch
+    seen_monotonic_ns: int  # when this value was made: start of an open unit, end of an ended one
+    ended_ns: int | None = None
+    metrics: Mapping[str, float] | None = None
+    error: UnitError | None = None
+    cancelled: bool = False
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Its length, None while it is open."""
+        return None if self.ended_ns is None else (self.ended_ns - self.started_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """How far a tracked loop is: `count` turns of `total` (None: unknown) are finished, at the moment it was read."""
+
+    operation_id: str
+    unit: str  # the word given to `track`
+    count: int
+    total: int | None
+    epoch_index: int | None  # 0-based, when the loop runs inside an epoch
+    total_epochs: int | None
+    seen_monotonic_ns: int

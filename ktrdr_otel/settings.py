@@ -1,0 +1,56 @@
+"""Settings, from the environment (`KTRDR_OTEL_...`) or given by the caller, validated once."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_state_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ktrdr_otel.errors import SettingsError
+
+
+def default_database() -> str:
+    """The URL of the embedded store in the user's state folder."""
+    return f"sqlite:///{user_state_path('ktrdr-otel') / 'operations.db'}"
+
+
+class Settings(BaseSettings):
+    """What can be set; each field is the environment variable `KTRDR_OTEL_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="KTRDR_OTEL_", frozen=True, extra="forbid")
+
+    database: str = Field(default_factory=default_database)  # SQLAlchemy URL, or a path of a SQLite file
+    lease_seconds: float = Field(default=15.0, gt=0)  # no heartbeat for so long: lost
+    flush_interval_seconds: float = Field(default=0.25, gt=0)  # a crash loses at most so much of step rows
+    poll_interval_seconds: float = Field(default=0.05, gt=0)  # how stale live state may be
+    stall_floor_seconds: float = Field(default=30.0, gt=0)
+    stall_unknown_seconds: float = Field(default=300.0, gt=0)
+    stall_factor: float = Field(default=5.0, ge=1)
+    shutdown_timeout_seconds: float = Field(default=5.0, gt=0)  # bound on flushing at an end
+    display: Literal["auto", "live", "plain", "off"] = "auto"
+
+    @property
+    def heartbeat_interval_seconds(self) -> float:
+        """Every 2 s, and at most a fifth of the lease."""
+        return min(2.0, self.lease_seconds / 5)
+
+    @property
+    def database_url(self) -> str:
+        """The store as a SQLAlchemy URL; a bare path names a SQLite file."""
+        if "://" in self.database:
+            return self.database
+        return f"sqlite:///{Path(self.database).expanduser()}"
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, overridden by what is given and not None.
+
+    Raises `SettingsError` that names the setting and what is wrong with it.
+    """
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type] # validated by pydantic
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "KTRDR_OTEL_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name}: {first['msg']}, not {first['input']!r}") from error
