@@ -1,7 +1,7 @@
 """The clocks, in one place so that tests can put their own there.
 
-The wall clock is for people and for span times; durations and judgements use the monotonic clock, which stands
-still for nobody and is the same for all processes of one boot.
+The wall clock is for people and for span times; durations and judgements use the monotonic clock, which
+stands still for nobody and is the same for all processes of one boot.
 """
 
 import time

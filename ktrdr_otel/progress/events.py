@@ -16,8 +16,8 @@ class UnitError:
 class Unit:
     """A span of an operation as progress sees it: a unit of work, a hold, or a container.
 
-    `context` has the seed's keys (`semconv.context_keys`); `metrics` those of an epoch, set at its end. A unit
-    with `ended_ns` None is open. `counts` tells finished work from containers, holds and failures.
+    `context` has the seed's keys (`semconv.context_keys`); `metrics` those of an epoch, set at its end.
+    A unit with `ended_ns` None is open.
     """
 
     operation_id: str
@@ -42,7 +42,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """How far a tracked loop is: `count` turns of `total` (None: unknown) are finished, at the moment it was read."""
+    """How far a tracked loop is: `count` turns of `total` (None: unknown) are finished."""
 
     operation_id: str
     unit: str  # the word given to `track`
