@@ -1,0 +1,122 @@
+"""A file of timestamped numbers, read and checked row by row.
+
+Rows in messages are data rows, counted from 1; the header is not one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+# A clock time and, after it, a zone: a date alone or a bare time says nothing about where.
+_ZONED = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:Z|z|UTC|[+-]\d{2}(?::?\d{2})?)$"
+_ZONE_HINT = "write UTC as 2024-01-31T00:00:00Z"
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The file's columns as float64 under a strictly rising UTC index named `timestamp`; `(rows, columns)`.
+
+    Every number is finite. Other columns of the file are left out. Raises InputError for a file that cannot
+    be read or lacks a column, and for the first row whose timestamp or number is wrong.
+    """
+    raw = _read(path)
+    raw.columns = [str(name).strip().lower() for name in raw.columns]
+    _require_columns(path, list(raw.columns), ["timestamp", *columns])
+    if raw.empty:
+        raise InputError("no rows", source=path)
+    index = _index(path, raw["timestamp"])
+    frame = pd.DataFrame({name: _numbers(path, raw[name], index) for name in columns}, index=index)
+    return frame.astype(np.float64)
+
+
+def row_name(row: int, index: pd.DatetimeIndex) -> str:
+    """How messages name a row: its number and its time."""
+    return f"row {row + 1} ({index[row].strftime('%Y-%m-%dT%H:%M:%SZ')})"
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+            return frame if "timestamp" in frame.columns else frame.reset_index(names="timestamp")
+        return pd.read_csv(path, dtype={"timestamp": str}, encoding="utf-8-sig")
+    except (OSError, ValueError, UnicodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot be read ({reason})", source=path) from error
+
+
+def _require_columns(path: Path, present: list[str], wanted: list[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        noun = "column" if len(missing) == 1 else "columns"
+        raise InputError(
+            f"missing {noun} {', '.join(missing)}", source=path, hint=f"it has {', '.join(present)}"
+        )
+    twice = [name for name in wanted if present.count(name) > 1]
+    if twice:
+        raise InputError(f"column {twice[0]} is there twice", source=path)
+
+
+def _index(path: Path, stamps: "pd.Series[Any]") -> pd.DatetimeIndex:
+    index = _parse_stamps(path, stamps)
+    steps = np.diff(index.asi8)
+    if (steps <= 0).any():
+        row = int(np.argmax(steps <= 0)) + 1
+        twice = steps[row - 1] == 0 or bool((index.asi8[:row] == index.asi8[row]).any())
+        what = "timestamp is there twice" if twice else "timestamp is before that of the row above"
+        raise InputError(
+            what, source=path, where=row_name(row, index), hint="sort the rows, one per timestamp"
+        )
+    return index
+
+
+def _parse_stamps(path: Path, stamps: "pd.Series[Any]") -> pd.DatetimeIndex:
+    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        zoned = np.asarray(stamps.notna())
+        parsed = stamps.dt.tz_convert("UTC")
+    else:
+        text = stamps.astype(str).str.strip()
+        zoned = np.asarray(text.str.contains(_ZONED, regex=True), dtype=bool)
+        parsed = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    bad = np.asarray(parsed.isna()) & (zoned | ~_has_time(stamps))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"timestamp {str(stamps.iloc[row])!r} cannot be read",
+            source=path,
+            where=f"row {row + 1}",
+            hint=_ZONE_HINT,
+        )
+    if not zoned.all():
+        row = int(np.argmin(zoned))
+        raise InputError(
+            f"timestamp {str(stamps.iloc[row])!r} has no time zone",
+            source=path,
+            where=f"row {row + 1}",
+            hint=_ZONE_HINT,
+        )
+    return pd.DatetimeIndex(parsed, name="timestamp").as_unit("ns")
+
+
+def _has_time(stamps: "pd.Series[Any]") -> NDArray[np.bool_]:
+    return np.asarray(pd.to_datetime(stamps.astype(str), format="ISO8601", errors="coerce").notna())
+
+
+def _numbers(path: Path, column: "pd.Series[Any]", index: pd.DatetimeIndex) -> NDArray[np.float64]:
+    name = column.name
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    fine = np.isfinite(numbers)
+    if fine.all():
+        return numbers
+    row = int(np.argmin(fine))
+    where = row_name(row, index)
+    if column.isna().all():
+        raise InputError(f"column {name} has no value in any row", source=path)
+    if pd.isna(column.iloc[row]):
+        raise InputError(f"column {name} has no value", source=path, where=where)
+    raise InputError(f"column {name} is {str(column.iloc[row])!r}, not a number", source=path, where=where)
