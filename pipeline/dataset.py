@@ -212,7 +212,7 @@ def split(dataset: Dataset, *, train: float, validation: float, test: float) -> 
 
 
 def sequence_index(dataset: Dataset, length: int) -> NDArray[np.intp]:
-    """Windows of `length` rows of one symbol whose bars follow one another without a gap; `(windows, length)`.
+    """Windows of `length` rows of one symbol whose bars follow each other without gap; `(windows, length)`.
 
     Entries are row numbers of this dataset, so windows of a part of a split never reach into another part.
     Ordered by their last row, whose label is the window's.

@@ -46,7 +46,7 @@ def resample_weekly(daily: pd.DataFrame) -> pd.DataFrame:
     the data does not show all of their days. Weeks without any bar are not there.
     """
     index = pd.DatetimeIndex(daily.index)
-    monday = (index - pd.to_timedelta(index.weekday, unit="D")).normalize()
+    monday = (index - pd.to_timedelta(index.day_of_week, unit="D")).normalize()
     weekly = daily.groupby(monday).agg(
         open=("open", "first"),
         high=("high", "max"),

@@ -83,28 +83,13 @@ def _parse_stamps(path: Path, stamps: "pd.Series[Any]") -> pd.DatetimeIndex:
         text = stamps.astype(str).str.strip()
         zoned = np.asarray(text.str.contains(_ZONED, regex=True), dtype=bool)
         parsed = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-    bad = np.asarray(parsed.isna()) & (zoned | ~_has_time(stamps))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(
-            f"timestamp {str(stamps.iloc[row])!r} cannot be read",
-            source=path,
-            where=f"row {row + 1}",
-            hint=_ZONE_HINT,
-        )
-    if not zoned.all():
-        row = int(np.argmin(zoned))
-        raise InputError(
-            f"timestamp {str(stamps.iloc[row])!r} has no time zone",
-            source=path,
-            where=f"row {row + 1}",
-            hint=_ZONE_HINT,
-        )
+    for wrong, what in ((np.asarray(parsed.isna()), "cannot be read"), (~zoned, "has no time zone")):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            stamp = stamps.iloc[row]
+            line = "no timestamp" if pd.isna(stamp) else f"timestamp {str(stamp)!r} {what}"
+            raise InputError(line, source=path, where=f"row {row + 1}", hint=_ZONE_HINT)
     return pd.DatetimeIndex(parsed, name="timestamp").as_unit("ns")
-
-
-def _has_time(stamps: "pd.Series[Any]") -> NDArray[np.bool_]:
-    return np.asarray(pd.to_datetime(stamps.astype(str), format="ISO8601", errors="coerce").notna())
 
 
 def _numbers(path: Path, column: "pd.Series[Any]", index: pd.DatetimeIndex) -> NDArray[np.float64]:
