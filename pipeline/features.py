@@ -70,7 +70,8 @@ def build_features(
 class Normaliser:
     """How each feature is scaled, with the numbers found on the training split; it never looks at other rows.
 
-    A feature becomes `(value - offset) / scale`; `none` keeps it, a constant one becomes 0, as in ktrdr.
+    A feature becomes `(value - offset) / scale`, as in ktrdr; `none` keeps it. One that was constant on the
+    training rows has scale 0 and becomes 0 on all rows.
     """
 
     kinds: tuple[str, ...]
@@ -96,9 +97,13 @@ class Normaliser:
         scaled = np.array(values, dtype=np.float32)
         for column, kind in enumerate(self.kinds):
             if kind != "none":
-                wide = values[:, column].astype(np.float64)
-                scaled[:, column] = (wide - self.offsets[column]) / self.scales[column]
+                scaled[:, column] = self._scaled(values[:, column], column)
         return scaled
+
+    def _scaled(self, values: NDArray[np.floating], column: int) -> NDArray[np.float64]:
+        if self.scales[column] == 0:
+            return np.zeros(len(values))
+        return (values.astype(np.float64) - self.offsets[column]) / self.scales[column]
 
     def to_dict(self) -> dict[str, list[str] | list[float]]:
         """The parameters as JSON can hold them; `from_dict` reads them back."""
@@ -118,9 +123,8 @@ def _fit_one(column: NDArray[np.floating], kind: str) -> tuple[float, float]:
     if not wide.size or not np.isfinite(wide).all():
         raise ValueError("a normalisation is fitted on rows of finite values")
     low, high = float(wide.min()), float(wide.max())
-    # An infinite scale sends a constant column to 0, on the training rows and on any other, as ktrdr does.
     if low == high:
-        return low, float("inf")
+        return low, 0.0
     if kind == "minmax":
         return low, high - low
     if kind == "zscore":
