@@ -18,7 +18,9 @@ OPERATION_STATUS: Final = "ktrdr.operation.status"  # root span, at its end: com
 PROGRESS_TYPE: Final = "ktrdr.progress.type"  # every unit of work
 PROGRESS_RATIO: Final = "ktrdr.progress.ratio"  # 0-1, snapshots and the final root
 PROGRESS_MESSAGE: Final = "ktrdr.progress.message"  # snapshots and the final root
-SPAN_STATE: Final = "ktrdr.span.state"  # in_progress, started, finished, lost
+SPAN_STATE: Final = "ktrdr.span.state"  # in_progress, started, finished, lost, cancelled
+STATE_CANCELLED: Final = "cancelled"  # left because somebody asked to stop: neither finished nor failed
+ERROR_TYPE: Final = "error.type"  # OpenTelemetry's own: the exception's class
 
 STEP: Final = "ktrdr.step"  # the pipeline's step
 SYMBOL_NAME: Final = "ktrdr.symbol.name"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ktrdr_otel import semconv
+
 
 @dataclass(frozen=True, slots=True)
 class UnitError:
@@ -33,6 +35,17 @@ class Unit:
     metrics: Mapping[str, float] | None = None
     error: UnitError | None = None
     cancelled: bool = False
+
+    @property
+    def is_finished_work(self) -> bool:
+        """Whether it counts: ended well, and neither a container nor a hold."""
+        return (
+            self.ended_ns is not None
+            and self.error is None
+            and not self.cancelled
+            and self.progress_type is not None
+            and self.progress_type != semconv.HOLD
+        )
 
     @property
     def duration_seconds(self) -> float | None:

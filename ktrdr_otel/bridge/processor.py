@@ -1,0 +1,58 @@
+"""The span processor that doubles as the bridge: starts and ends go into the inbox, nothing else happens here."""
+
+import logging
+import time
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from ktrdr_otel.context import Happening, Inbox, active_operations, sighting
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressSpanProcessor(SpanProcessor):
+    """Tells the inbox of every span that starts or ends while an operation runs.
+
+    Both calls are O(1), take no lock, do no I/O and never raise; spans that belong to no operation are sorted out
+    by the reader. `shutdown` is ignored: progress goes on when an application shuts its provider down.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self.faults = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Called by the SDK, in the thread that opens the span."""
+        try:
+            checkpoint = sighting.opening
+            if checkpoint is not None:
+                if checkpoint.seen:
+                    return
+                checkpoint.seen = True
+                # Set before the entry is visible: the reader may be faster than `start_span` returns.
+                checkpoint.span = span
+                self._inbox.append((Happening.STARTED, checkpoint, time.monotonic_ns()))
+            elif active_operations():
+                self._inbox.append((Happening.SPAN_STARTED, span, time.monotonic_ns()))
+        except Exception:
+            self._contain("on_start")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Called by the SDK, in the thread that ends the span."""
+        try:
+            checkpoint = sighting.closing
+            if checkpoint is not None:
+                if checkpoint.seen:
+                    checkpoint.seen = False  # told once, also where an application added us twice
+                    self._inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
+            elif active_operations():
+                self._inbox.append((Happening.SPAN_ENDED, span, time.monotonic_ns()))
+        except Exception:
+            self._contain("on_end")
+
+    def _contain(self, where: str) -> None:
+        self.faults += 1
+        if self.faults == 1:
+            logger.exception("progress of this span is lost: %s failed; further faults are only counted", where)
+
