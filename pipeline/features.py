@@ -13,17 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.timeframes import Timeframe
+from pipeline.timeframes import Timeframe, last_closed
 
 NORMALISATIONS = ("zscore", "minmax", "none")
-
-
-def last_known(
-    base_index: pd.DatetimeIndex, base_timeframe: Timeframe, index: pd.DatetimeIndex, timeframe: Timeframe
-) -> NDArray[np.intp]:
-    """For each base bar the position of the last bar closed by its close, -1 if none is; `(base bars,)`."""
-    closes = timeframe.closes(index).asi8
-    return np.searchsorted(closes, base_timeframe.closes(base_index).asi8, side="right") - 1
 
 
 def align_to_base(
@@ -34,7 +26,7 @@ def align_to_base(
     values: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """The values `(bars, k)` as known at each base bar's close, NaN before the first; `(base bars, k)`."""
-    position = last_known(base_index, base_timeframe, index, timeframe)
+    position = last_closed(base_index, base_timeframe, index, timeframe)
     aligned = np.take(values, position, axis=0, mode="clip")
     aligned[position < 0] = np.nan
     return aligned
@@ -55,7 +47,7 @@ def build_features(
     """
     base = Timeframe.parse(base_timeframe)
     positions = {
-        name: last_known(base_index, base, indexes[name], Timeframe.parse(name))
+        name: last_closed(base_index, base, indexes[name], Timeframe.parse(name))
         for name in dict.fromkeys(timeframe for timeframe, _ in order)
     }
     unknown = {name: position < 0 for name, position in positions.items()}

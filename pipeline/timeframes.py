@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 
@@ -57,3 +59,11 @@ class Timeframe:
 def parse_timeframe(text: str) -> Timeframe:
     """The timeframe that the text names, such as `1h`; raises InputError on anything else."""
     return Timeframe.parse(text)
+
+
+def last_closed(
+    base_index: pd.DatetimeIndex, base_timeframe: Timeframe, index: pd.DatetimeIndex, timeframe: Timeframe
+) -> NDArray[np.intp]:
+    """For each base bar the position of the last bar closed by its close, -1 if none is; `(base bars,)`."""
+    closes = timeframe.closes(index).asi8
+    return np.searchsorted(closes, base_timeframe.closes(base_index).asi8, side="right") - 1

@@ -6,7 +6,7 @@ forward-filled onto the bars of the base timeframe, as ktrdr's `context_data` is
 `data_source` compute on them like on any other bars.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,7 @@ from pipeline.data.bars import BAR_COLUMNS, find_bars, read_bars
 from pipeline.data.names import check_folder_exists, check_name
 from pipeline.data.table import read_table
 from pipeline.errors import InputError
-from pipeline.features import last_known
-from pipeline.timeframes import Timeframe
+from pipeline.timeframes import Timeframe, last_closed
 
 
 def source_names(entry: Mapping[str, object]) -> tuple[str, ...]:
@@ -44,6 +43,18 @@ def source_names(entry: Mapping[str, object]) -> tuple[str, ...]:
         report = _field(entry, "report")
         return (f"cot_{report}_net_pos", f"cot_{report}_net_pct")
     raise InputError(f"unknown context_data provider {provider!r}", hint="known are ib, fred and cftc_cot")
+
+
+def context_sources(entries: Iterable[Mapping[str, object]]) -> dict[str, str | None]:
+    """Every `data_source` that these entries of `context_data` allow, with the timeframe of its bars.
+
+    None stands for a series of values. Raises InputError as `source_names` does.
+    """
+    return {
+        name: _field(entry, "timeframe") if entry.get("provider") == "ib" else None
+        for entry in entries
+        for name in source_names(entry)
+    }
 
 
 def find_external(folder: Path, name: str, timeframe: str | None = None) -> Path:
@@ -81,7 +92,7 @@ def load_external(
         position = np.searchsorted(pd.DatetimeIndex(bars.index).asi8, opens, side="right") - 1
     else:
         bars = read_bars(path)
-        position = last_known(
+        position = last_closed(
             base_index,
             Timeframe.parse(base_timeframe),
             pd.DatetimeIndex(bars.index),

@@ -3,6 +3,7 @@
 Rows in messages are data rows, counted from 1; the header is not one.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,25 @@ def row_name(row: int, index: pd.DatetimeIndex) -> str:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-            return frame if "timestamp" in frame.columns else frame.reset_index(names="timestamp")
-        return pd.read_csv(path, dtype={"timestamp": str}, encoding="utf-8-sig")
-    except (OSError, ValueError, UnicodeError) as error:
+        return _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot be read ({reason})", source=path) from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    has_stamps = "timestamp" not in frame.columns and isinstance(frame.index, pd.DatetimeIndex)
+    return frame.reset_index(names="timestamp") if has_stamps else frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows longer than the header would otherwise lose their end, or shift by a column, in silence.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path, dtype={"timestamp": str}, index_col=False, encoding="utf-8-sig", low_memory=False
+        )
 
 
 def _require_columns(path: Path, present: list[str], wanted: list[str]) -> None:

@@ -174,6 +174,20 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path, name: str, content: byte
     assert "\n" not in line
 
 
+def test_rows_longer_than_the_header_are_refused_not_shifted(tmp_path: Path) -> None:
+    """A seventh number would move every column by one; an empty one at the end does no harm."""
+    path = write(tmp_path, [HEADER, *(f"{line},7" for line in ROWS)])
+    assert fault(tmp_path).startswith(f"{path}: cannot be read (")
+    write(tmp_path, [HEADER, *(f"{line}," for line in ROWS)])
+    assert load_bars(tmp_path, "AAPL", "1d")["open"].tolist() == [1.0, 1.5, 2.0]
+
+
+def test_a_parquet_without_timestamps_lacks_the_column(tmp_path: Path) -> None:
+    """A plain row number is not taken for a time."""
+    pd.DataFrame({name: [1.0, 2.0] for name in BAR_COLUMNS}).to_parquet(tmp_path / "AAPL_1d.parquet")
+    assert "missing column timestamp" in fault(tmp_path)
+
+
 def test_a_missing_file_is_answered_with_what_the_folder_has(tmp_path: Path) -> None:
     """Symbols and timeframes that are there are listed, other files are not."""
     for name in ("AAPL_1d.csv", "AAPL_1h.parquet", "IBM_1w.csv", "notes.csv", "yields_spread.csv"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data import find_external, load_external, source_names
+from pipeline.data import context_sources, find_external, load_external, source_names
 from pipeline.errors import InputError
 
 HOURS = pd.date_range("2024-01-02", periods=48, freq="h", tz="UTC", unit="ns")
@@ -133,3 +133,14 @@ def test_an_entry_that_names_nothing_is_one_clear_line(entry: Mapping[str, objec
     with pytest.raises(InputError) as caught:
         source_names(entry)
     assert str(caught.value) == line
+
+
+def test_all_sources_of_a_strategy_come_with_the_timeframe_of_their_bars() -> None:
+    """Bars have one, values have none; bars without one are said."""
+    entries: list[dict[str, object]] = [
+        {"provider": "ib", "symbol": "GBPUSD", "timeframe": "1h"},
+        {"provider": "fred", "series": "DGS2"},
+    ]
+    assert context_sources(entries) == {"GBPUSD": "1h", "fred_DGS2": None}
+    with pytest.raises(InputError, match="provider 'ib' needs timeframe"):
+        context_sources([{"provider": "ib", "symbol": "GBPUSD"}])
