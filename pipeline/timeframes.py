@@ -56,11 +56,6 @@ class Timeframe:
         return self.name
 
 
-def parse_timeframe(text: str) -> Timeframe:
-    """The timeframe that the text names, such as `1h`; raises InputError on anything else."""
-    return Timeframe.parse(text)
-
-
 def last_closed(
     base_index: pd.DatetimeIndex, base_timeframe: Timeframe, index: pd.DatetimeIndex, timeframe: Timeframe
 ) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.features import Normaliser, align_to_base, build_features
-from pipeline.timeframes import parse_timeframe
+from pipeline.timeframes import Timeframe
 
 NAMES = ("5m", "15m", "1h", "4h", "1d", "1w")
 
@@ -22,7 +22,7 @@ def align(
     base: pd.DatetimeIndex, base_name: str, index: pd.DatetimeIndex, name: str, values: list[float]
 ) -> list[float]:
     column = np.array(values)[:, None]
-    aligned = align_to_base(base, parse_timeframe(base_name), index, parse_timeframe(name), column)
+    aligned = align_to_base(base, Timeframe.parse(base_name), index, Timeframe.parse(name), column)
     return [float(value) for value in aligned[:, 0]]
 
 
@@ -59,7 +59,7 @@ def test_all_columns_of_a_matrix_are_aligned_row_by_row() -> None:
     hours = opens("2024-01-01", 8, "h")
     values = np.arange(6.0).reshape(2, 3)
     aligned = align_to_base(
-        hours, parse_timeframe("1h"), opens("2024-01-01", 2, "4h"), parse_timeframe("4h"), values
+        hours, Timeframe.parse("1h"), opens("2024-01-01", 2, "4h"), Timeframe.parse("4h"), values
     )
     assert aligned.shape == (8, 3)
     assert aligned[3].tolist() == [0.0, 1.0, 2.0]
@@ -69,7 +69,7 @@ def test_all_columns_of_a_matrix_are_aligned_row_by_row() -> None:
 @st.composite
 def bar_index(draw: st.DrawFn, name: str) -> pd.DatetimeIndex:
     """Bars of a timeframe with holes, from somewhere in the first ten days of 2024 on."""
-    delta = pd.Timedelta(parse_timeframe(name).delta)
+    delta = pd.Timedelta(Timeframe.parse(name).delta)
     first = pd.Timestamp("2024-01-01T00:00:00Z") + delta * draw(st.integers(0, 10))
     steps = draw(st.lists(st.integers(1, 3), min_size=1, max_size=40))
     return pd.DatetimeIndex([first + delta * int(step) for step in np.cumsum(steps)]).as_unit("ns")
@@ -82,7 +82,7 @@ def test_an_aligned_value_is_the_last_one_closed_by_the_base_bars_close(
     """Against a plain loop over all pairs of bars, for any two timeframes and any holes."""
     base, index = data.draw(bar_index(base_name)), data.draw(bar_index(name))
     values = [float(number) for number in range(len(index))]
-    base_delta, delta = parse_timeframe(base_name).delta, parse_timeframe(name).delta
+    base_delta, delta = Timeframe.parse(base_name).delta, Timeframe.parse(name).delta
     expected = []
     for moment in base:
         closed = [
@@ -119,7 +119,7 @@ def test_features_of_a_prefix_are_the_prefix_of_the_features(
 
 
 def _closed_by(index: pd.DatetimeIndex, name: str, base_open: pd.Timestamp) -> int:
-    return int((parse_timeframe(name).closes(index) <= base_open + pd.Timedelta(hours=1)).sum())
+    return int((Timeframe.parse(name).closes(index) <= base_open + pd.Timedelta(hours=1)).sum())
 
 
 def test_features_come_in_the_order_asked_for_as_one_float32_block() -> None:
