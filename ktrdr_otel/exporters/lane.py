@@ -1,6 +1,7 @@
 """One exporter and the finished spans that wait for it: batches, retries, drops, the search for poison."""
 
 import logging
+import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from enum import StrEnum
@@ -42,6 +43,8 @@ class Lane:
         self.failures = 0
         self.last_error: str | None = None
         self.closed = False
+        # Between the exporter thread and a shutdown that gives up on it; the threads of spans never take it.
+        self._lock = threading.Lock()
         self._clock = clock
         self._max_queue = max_queue
         self._max_batch = max_batch
@@ -62,10 +65,13 @@ class Lane:
 
     def add(self, span: ReadableSpan) -> None:
         """The span waits here, or is counted as dropped because too many do."""
-        if len(self.pending) < self._max_queue:
-            self.pending.append(span)
-        else:
-            self.dropped[DropCause.QUEUE_FULL] += 1
+        with self._lock:
+            if self.closed:
+                self.dropped[DropCause.SHUTDOWN] += 1
+            elif len(self.pending) < self._max_queue:
+                self.pending.append(span)
+            else:
+                self.dropped[DropCause.QUEUE_FULL] += 1
 
     def wait_ns(self) -> int | None:
         """Nanoseconds until something should be sent, None when nothing waits."""
@@ -102,23 +108,23 @@ class Lane:
 
     def close(self) -> None:
         """What still waits is counted as dropped; a send that is under way changes nothing any more."""
-        self.closed = True
-        self.dropped[DropCause.SHUTDOWN] += len(self.pending)
-        self.pending.clear()
+        with self._lock:
+            self.closed = True
+            self.dropped[DropCause.SHUTDOWN] += len(self.pending)
+            self.pending.clear()
 
     def forget(self) -> None:
         """Nothing waits here and nothing will; nothing is counted, for it is another process's."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it
         self.closed = True
         self.pending = deque()
 
     def _delivered(self, count: int, delivery: Delivery) -> None:
         rejected = min(delivery.rejected, count)
-        self._settle(count)
-        self.exported += count - rejected
+        self._settle(count, rejected)
         self._failures_in_a_row = 0
         self._not_before_ns = 0
         if rejected:
-            self.dropped[DropCause.REJECTED] += rejected
             self.failures += 1
             self._tell_of_outage(delivery.error or "no reason given")
 
@@ -151,13 +157,17 @@ class Lane:
                 else:
                     parts.append((part, True))
 
-    def _settle(self, count: int) -> None:
-        for _ in range(count):
-            self.pending.popleft()
+    def _settle(self, count: int, rejected: int) -> None:
+        with self._lock:
+            if self.closed:  # counted as dropped when it was given up
+                return
+            for _ in range(count):
+                self.pending.popleft()
+            self.exported += count - rejected
+            self.dropped[DropCause.REJECTED] += rejected
 
     def _reject(self, count: int) -> None:
-        self._settle(count)
-        self.dropped[DropCause.REJECTED] += count
+        self._settle(count, count)
         self._failures_in_a_row = 0
 
     def _hold_back(self) -> None:

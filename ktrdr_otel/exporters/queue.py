@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_QUEUE = 8192
 DEFAULT_MAX_BATCH = 512
 DEFAULT_INTERVAL_SECONDS = 1.0
+_GRACE_SECONDS = 0.05  # for a thread that only has to wake up
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +162,13 @@ class ExportQueue:
             self._limit = 0
             self._closing = True
         self._wake.put(None)
+        # A thread that hangs in an export is left behind: a daemon, whose doings a closed lane ignores.
+        self._thread_ended.wait(max(_GRACE_SECONDS, deadline - time.monotonic()))
         for lane in self._lanes:
             lane.close()
+        self._sort()
         for lane in self._lanes:
             _close_exporter(lane)
-        self._thread_ended.wait(max(0.0, deadline - time.monotonic()))
         return complete
 
     def health(self) -> ExportHealth:
@@ -241,7 +244,10 @@ class ExportQueue:
         """Everything in the inbox is in the table of open spans, in the lanes, or answered."""
         inbox = self._inbox
         for _ in range(len(inbox)):
-            what, subject = inbox.popleft()
+            try:
+                what, subject = inbox.popleft()
+            except IndexError:  # the exporter thread and a shutdown met here
+                return
             if isinstance(subject, _Mark):
                 self._take_mark(subject)
             elif what == _STARTED:

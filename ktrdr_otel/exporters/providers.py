@@ -1,0 +1,175 @@
+"""Which tracer provider an operation uses: the application's own, else a private one that exports."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from weakref import WeakKeyDictionary, WeakSet
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import AlwaysRecordSampler, Sampler
+
+from ktrdr_otel.exporters.endpoints import traces_url
+from ktrdr_otel.exporters.environment import (
+    exporters_from_environment,
+    queue_limits_from_environment,
+    sdk_disabled,
+)
+from ktrdr_otel.exporters.otlp import OtlpHttpExporter
+from ktrdr_otel.exporters.processor import ExportProcessor
+from ktrdr_otel.exporters.queue import ExportQueue
+from ktrdr_otel.exporters.trace_file import trace_file_exporter
+from ktrdr_otel.semconv import SCOPE_NAME
+
+DEFAULT_SERVICE_NAME = "ktrdr-otel"
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedProvider:
+    """The provider of one operation, for as long as that runs."""
+
+    provider: trace.TracerProvider
+    tracer: trace.Tracer
+    is_private: bool
+    queue: ExportQueue | None  # where a private provider exports anything
+    description: str  # for people: whose it is and where its spans go, without anything secret
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Whether all finished spans were delivered within the time."""
+        if self.queue is not None:
+            return self.queue.flush(timeout_seconds)
+        if self.is_private or not isinstance(self.provider, TracerProvider):
+            return True
+        return _flush_in_time(self.provider, timeout_seconds)
+
+    def shutdown(self, timeout_seconds: float) -> bool:
+        """A private provider exports no more, having delivered what it could; an application's is flushed."""
+        if self.queue is not None:
+            return self.queue.shutdown(timeout_seconds)
+        return self.flush(timeout_seconds)
+
+
+def choose_provider(
+    *,
+    processors: Sequence[SpanProcessor] = (),
+    otlp_endpoint: str | None = None,
+    trace_file: Path | None = None,
+) -> PinnedProvider:
+    """The provider for an operation that begins now; `processors` see its spans from now on.
+
+    The application's, if it has installed an SDK provider: then its pipeline alone exports, and the other two
+    arguments are not used. Else a private one, which exports to `otlp_endpoint` (OTLP/HTTP base URL) or as
+    `OTEL_*` says, and to `trace_file`. Raises `SettingsError` for settings that cannot be used.
+    """
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider) and not sdk_disabled():
+        for processor in processors:
+            attach_processor(provider, processor)
+        described = "the application's provider, which exports by itself"
+        return PinnedProvider(provider, _tracer(provider), False, None, described)
+    return private_provider(processors=processors, otlp_endpoint=otlp_endpoint, trace_file=trace_file)
+
+
+def private_provider(
+    *,
+    processors: Sequence[SpanProcessor] = (),
+    otlp_endpoint: str | None = None,
+    trace_file: Path | None = None,
+) -> PinnedProvider:
+    """A provider of our own: standard resource, limits and sampler, but every span is recorded.
+
+    The global provider is left alone and nothing is registered for the interpreter's exit.
+    """
+    exporters = [] if sdk_disabled() else _exporters(otlp_endpoint, trace_file)
+    provider = TracerProvider(
+        sampler=AlwaysRecordSampler(_standard_sampler()),
+        resource=standard_resource(),
+        shutdown_on_exit=False,
+    )
+    for processor in processors:
+        provider.add_span_processor(processor)
+    queue = None
+    if exporters:
+        limits = queue_limits_from_environment()
+        queue = ExportQueue(
+            exporters,
+            max_queue=limits.max_queue,
+            max_batch=limits.max_batch,
+            interval_seconds=limits.interval_seconds,
+        )
+        provider.add_span_processor(ExportProcessor(queue))
+    targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in exporters]
+    described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
+    return PinnedProvider(provider, _tracer(provider), True, queue, described)
+
+
+def standard_resource() -> Resource:
+    """The resource by the SDK's rules, named `ktrdr-otel` where nobody has named it."""
+    resource = Resource.create()
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
+    return resource
+
+
+def attach_processor(provider: TracerProvider, processor: SpanProcessor) -> bool:
+    """The processor sees the provider's spans, once however often it is attached; whether it was new to it.
+
+    A provider's `shutdown` does not take it off: the SDK goes on calling processors, so progress goes on.
+    """
+    with _attaching:
+        known = _attached.setdefault(provider, WeakSet())
+        if processor in known:
+            return False
+        known.add(processor)
+    provider.add_span_processor(processor)
+    return True
+
+
+_attaching = threading.Lock()
+_attached: "WeakKeyDictionary[TracerProvider, WeakSet[SpanProcessor]]" = WeakKeyDictionary()
+
+
+def _exporters(otlp_endpoint: str | None, trace_file: Path | None) -> list[SpanExporter]:
+    exporters: list[SpanExporter] = (
+        exporters_from_environment()
+        if otlp_endpoint is None
+        else [OtlpHttpExporter(traces_url(otlp_endpoint))]
+    )
+    if trace_file is not None:
+        # Made last, so that no file is left behind by settings that cannot be used; served first, so that a
+        # receiver that hangs does not keep it waiting.
+        exporters.insert(0, trace_file_exporter(trace_file))
+    return exporters
+
+
+def _standard_sampler() -> Sampler:
+    # What OTEL_TRACES_SAMPLER names, or the default; the SDK tells it only through a provider.
+    return TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False).sampler
+
+
+def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
+    return provider.get_tracer(SCOPE_NAME, _own_version())
+
+
+def _own_version() -> str:
+    try:
+        return version("ktrdr-otel")
+    except PackageNotFoundError:  # run from a source tree
+        return ""
+
+
+def _flush_in_time(provider: TracerProvider, timeout_seconds: float) -> bool:
+    # The SDK's batch processor does not keep to the time that it is given.
+    answers: list[bool] = []
+
+    def flush() -> None:
+        answers.append(provider.force_flush(int(timeout_seconds * 1000)))
+
+    thread = threading.Thread(target=flush, name="ktrdr-otel-flush", daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    return bool(answers) and answers[0]
