@@ -1,5 +1,6 @@
 """Which tracer provider an operation uses: the application's own, else a private one that exports."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.exporters.trace_file import trace_file_exporter
 from ktrdr_otel.semconv import SCOPE_NAME
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SERVICE_NAME = "ktrdr-otel"
 
@@ -62,13 +65,18 @@ def choose_provider(
     """The provider for an operation that begins now; `processors` see its spans from now on.
 
     The application's, if it has installed an SDK provider: then its pipeline alone exports, and the other two
-    arguments are not used. Else a private one, which exports to `otlp_endpoint` (OTLP/HTTP base URL) or as
-    `OTEL_*` says, and to `trace_file`. Raises `SettingsError` for settings that cannot be used.
+    arguments are not used, which is logged. Else a private one, which exports to `otlp_endpoint` (OTLP/HTTP
+    base URL) or as `OTEL_*` says, and to `trace_file`. Raises `SettingsError` for what cannot be used.
     """
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and not sdk_disabled():
         for processor in processors:
             attach_processor(provider, processor)
+        if otlp_endpoint is not None or trace_file is not None:
+            logger.warning(
+                "the application has configured OpenTelemetry and exports by itself: "
+                "the OTLP endpoint and trace file of this operation are not used"
+            )
         described = "the application's provider, which exports by itself"
         return PinnedProvider(provider, _tracer(provider), False, None, described)
     return private_provider(processors=processors, otlp_endpoint=otlp_endpoint, trace_file=trace_file)

@@ -120,8 +120,13 @@ class ExportQueue:
         if context is None or not context.trace_flags & 1:
             return
         inbox = self._inbox
-        if len(inbox) < self._limit:
+        waiting = len(inbox)
+        if waiting < self._limit:
             inbox.append((_STARTED, span))
+            if (
+                waiting == self._wake_at
+            ):  # here too: where starts and ends alternate, one of them never meets it
+                self._wake.put(None)
 
     def ended(self, span: ReadableSpan) -> None:
         """The span will be exported if it is sampled; counted as dropped where there is no room for it."""

@@ -29,7 +29,10 @@ _ear = _Ear()
 @contextmanager
 def overheard(logger_name: str) -> Iterator[list[logging.LogRecord]]:
     """Records that the logger is given in this thread meanwhile; nobody else sees them."""
-    logging.getLogger(logger_name).addFilter(_ear)  # once: the same filter is not added twice
+    filters = logging.getLogger(logger_name).filters
+    if _ear not in filters:
+        # Before the gRPC exporter's own filter, which swallows what was said a moment ago.
+        filters.insert(0, _ear)
     notes: list[logging.LogRecord] = []
     _ear.here.notes = notes
     try:

@@ -61,10 +61,13 @@ class WholeLines(io.TextIOBase):
     """A text file to which each write is appended whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        binary = getattr(os, "O_BINARY", 0)  # Windows would write line ends of its own
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | binary, 0o644)
         size = os.fstat(self._descriptor).st_size
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            self.write("\n")  # another writer was cut off: its line spoils only itself
+        if size:
+            os.lseek(self._descriptor, size - 1, os.SEEK_SET)
+            if os.read(self._descriptor, 1) != b"\n":
+                self.write("\n")  # another writer was cut off: its line spoils only itself
 
     def write(self, text: str, /) -> int:
         """Characters written: all of them. Where there is no room it raises OSError, the file as before."""

@@ -89,6 +89,21 @@ def test_an_outage_is_waited_out_with_growing_pauses() -> None:
     assert lane.dropped.total() == 0
 
 
+def test_a_receiver_that_goes_away_during_the_search_loses_nothing() -> None:
+    """What had not been tried yet waits, in order, for the receiver to come back."""
+    answers = [Fate.INDIGESTIBLE, Fate.DELIVERED, Fate.UNREACHABLE]
+    exporter = ScriptedExporter(lambda spans: Delivery(answers.pop(0) if answers else Fate.DELIVERED))
+    clock = FakeClock()
+    lane = lane_to(exporter, clock, SPANS)
+    lane.send()
+    assert len(lane.pending) == 32
+    assert lane.wait_ns() == 500_000_000
+    clock.advance(1)
+    lane.send()
+    assert exporter.names == [span.name for span in SPANS]
+    assert lane.dropped.total() == 0
+
+
 def test_an_unexplained_failure_is_blamed_on_the_batch_in_the_end() -> None:
     """A batch that an exporter refuses without a reason does not stand in the way for ever."""
     exporter = ScriptedExporter(

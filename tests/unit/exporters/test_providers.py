@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +70,9 @@ def names(exporter: InMemorySpanExporter) -> list[str]:
 
 
 def test_an_applications_provider_is_used(
-    application: tuple[TracerProvider, InMemorySpanExporter], tmp_path: Path
+    application: tuple[TracerProvider, InMemorySpanExporter],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Its pipeline alone exports, our processor sees the spans, and its shutdown stays its own business."""
     provider, exporter = application
@@ -81,6 +85,25 @@ def test_an_applications_provider_is_used(
     assert names(exporter) == ["one", "two"]
     assert witness.ended == ["one", "two"]
     assert not (tmp_path / "unused").exists()
+    assert "trace file of this operation are not used" in caplog.text
+
+
+def test_an_applications_processor_that_hangs_does_not_hold_us() -> None:
+    """A flush of the application's provider is bounded, whatever its processors do."""
+    release = threading.Event()
+
+    class Hangs(SpanProcessor):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return release.wait(20)
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Hangs())
+    pinned = PinnedProvider(provider, provider.get_tracer("tests"), False, None, "the application's")
+    before = time.monotonic()
+    assert not pinned.flush(0.05)
+    assert time.monotonic() - before < 5
+    release.set()
+    assert pinned.flush(5)
 
 
 def test_a_provider_installed_later_serves_the_next_operation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler
 
@@ -14,7 +15,7 @@ from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.exporters.lane import DropCause
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
-from tests.unit.exporters.conftest import QueueMaker, ScriptedExporter, finished_spans
+from tests.unit.exporters.conftest import FakeClock, QueueMaker, ScriptedExporter, finished_spans
 
 
 def test_spans_leave_in_the_order_of_their_ends(make_queue: QueueMaker) -> None:
@@ -27,6 +28,37 @@ def test_spans_leave_in_the_order_of_their_ends(make_queue: QueueMaker) -> None:
     assert exporter.names == [str(number) for number in range(100)]
     assert max(len(batch) for batch in exporter.batches) <= 7
     assert queue.health().exported == 100
+
+
+def test_a_large_batch_does_not_wait_for_the_interval(make_queue: QueueMaker) -> None:
+    """Twice a batch of starts and ends wakes the thread, long before its interval is over."""
+    exporter = ScriptedExporter()
+    exporter.go_on.clear()
+    queue, tracer = make_queue(exporter, interval_seconds=60, max_batch=8)
+    tracer.start_span("first").end()
+    assert not queue.flush(0.01)
+    assert exporter.entered.wait(5)
+    while queue._wake.qsize():  # the thread hangs in its export: nothing but what follows will wake it again
+        queue._wake.get_nowait()
+    exporter.entered.clear()
+    for number in range(9):
+        tracer.start_span(str(number)).end()
+    exporter.go_on.set()
+    assert exporter.entered.wait(5)
+
+
+def test_an_export_is_not_instrumented(make_queue: QueueMaker) -> None:
+    """In the exporter thread instrumented clients make no spans, which we would only export again."""
+    suppressed: list[object] = []
+
+    def judge(spans: object) -> Delivery:
+        suppressed.append(otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY))
+        return Delivery(Fate.DELIVERED)
+
+    queue, tracer = make_queue(ScriptedExporter(judge))
+    tracer.start_span("one").end()
+    assert queue.flush(5)
+    assert suppressed == [True]
 
 
 def test_open_spans_are_known_until_they_end(make_queue: QueueMaker) -> None:
@@ -106,6 +138,35 @@ def test_a_flush_is_bounded_by_its_time(make_queue: QueueMaker) -> None:
     assert time.monotonic() - before < 2
     exporter.go_on.set()
     assert queue.flush(5)
+
+
+def test_a_flush_does_not_wait_for_the_next_attempt() -> None:
+    """After a failure the next attempt is due later; a flush tries at once."""
+    answers = [Fate.UNREACHABLE]
+    exporter = ScriptedExporter(lambda spans: Delivery(answers.pop() if answers else Fate.DELIVERED))
+    queue = ExportQueue([exporter], interval_seconds=60, clock=FakeClock())
+    queue.ended(finished_spans(1)[0])
+    assert not queue.flush(0.1)
+    assert exporter.calls == 1
+    assert queue.flush(5)
+    assert exporter.calls == 2
+    assert queue.shutdown(5)
+
+
+def test_what_a_hanging_export_answers_after_the_shutdown_changes_nothing() -> None:
+    """Its spans have been counted as dropped; they are not counted again as failed or exported."""
+    for fate in (Fate.UNREACHABLE, Fate.DELIVERED, Fate.INDIGESTIBLE):
+        exporter = ScriptedExporter(lambda spans, fate=fate: Delivery(fate))  # type: ignore[misc] # bound early
+        exporter.go_on.clear()
+        queue = ExportQueue([exporter], interval_seconds=0.01)
+        queue.ended(finished_spans(1)[0])
+        assert exporter.entered.wait(5)
+        assert not queue.shutdown(0.01)
+        before = queue.health()
+        exporter.go_on.set()
+        assert queue._thread_ended.wait(5)
+        assert queue.health() == before
+        assert before.failures == 0
 
 
 def test_a_flush_says_no_where_a_span_was_rejected(make_queue: QueueMaker) -> None:
@@ -228,8 +289,8 @@ def test_a_forked_child_exports_nothing_of_its_parent_and_ends() -> None:
         child = os.fork()
         if child == 0:
             tracer.start_span("child's").end()
-            queue.shutdown(5)
             assert queue.health().queued == 0
+            assert queue.shutdown(60)
             sys.exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         assert queue.shutdown(5)
