@@ -123,9 +123,8 @@ class ExportQueue:
         waiting = len(inbox)
         if waiting < self._limit:
             inbox.append((_STARTED, span))
-            if (
-                waiting == self._wake_at
-            ):  # here too: where starts and ends alternate, one of them never meets it
+            # Here too: where starts and ends alternate, one of the two never meets this length.
+            if waiting == self._wake_at:
                 self._wake.put(None)
 
     def ended(self, span: ReadableSpan) -> None:
