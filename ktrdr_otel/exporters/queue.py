@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -42,12 +41,6 @@ class ExportHealth:
     last_error: str | None
 
 
-# What an entry of the inbox says; plain names, since an enum's member costs a lookup for each span.
-_STARTED: Final = 1
-_ENDED: Final = 2
-_MARK: Final = 3
-
-
 class _Tally:
     """Counts from any thread without a lock; `add` is one atomic C call."""
 
@@ -74,12 +67,17 @@ class _Mark:
         self.owed: list[tuple[int, int]] = []  # per lane: settled when all before has left, dropped so far
 
 
+# A start wraps its span; an end is the span itself: a tuple more for each is the garbage collector's work.
+_Entry = tuple[Span] | ReadableSpan | _Mark
+
+
 class ExportQueue:
     """Finished spans on their way to the exporters, in order, with bounded memory.
 
     `started` and `ended` may be called in any thread and at any moment, also by the garbage collector inside
     this class: they only append to a deque and wake the thread through a reentrant C queue. `max_queue` spans
-    wait for each exporter at most, and as many starts and ends for being sorted while an export is under way.
+    wait for each exporter at most, and twice as many starts and ends for being sorted while an export is on.
+    Open spans are known only with `track_open`: to keep them costs each span about as much as its export.
     A receiver that cannot be reached is tried again, after 0.5 s at first and every 30 s in the end.
     """
 
@@ -90,6 +88,7 @@ class ExportQueue:
         max_queue: int = DEFAULT_MAX_QUEUE,
         max_batch: int = DEFAULT_MAX_BATCH,
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        track_open: bool = False,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
@@ -98,8 +97,9 @@ class ExportQueue:
         ]
         self._interval_seconds = interval_seconds
         self._limit = 2 * max_queue
-        self._wake_at = 2 * max_batch
-        self._inbox: deque[tuple[int, object]] = deque()
+        self._max_batch = max_batch
+        self._track_open = track_open
+        self._inbox: deque[_Entry] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._open: dict[int, Span] = {}
         self._marks: deque[_Mark] = deque()
@@ -115,16 +115,18 @@ class ExportQueue:
         self._thread.start()
 
     def started(self, span: Span) -> None:
-        """The exporter thread will know that the span is open, if it is sampled and there is room."""
+        """The exporter thread will know of the span while it is open, if it tracks that and there is room."""
+        if not self._track_open:
+            return
         context = span.context
         if context is None or not context.trace_flags & 1:
             return
         inbox = self._inbox
         waiting = len(inbox)
         if waiting < self._limit:
-            inbox.append((_STARTED, span))
+            inbox.append((span,))
             # Here too: where starts and ends alternate, one of the two never meets this length.
-            if waiting == self._wake_at:
+            if waiting == self._max_batch:
                 self._wake.put(None)
 
     def ended(self, span: ReadableSpan) -> None:
@@ -136,8 +138,8 @@ class ExportQueue:
         inbox = self._inbox
         waiting = len(inbox)
         if waiting < self._limit:
-            inbox.append((_ENDED, span))
-            if waiting == self._wake_at:
+            inbox.append(span)
+            if waiting == self._max_batch:
                 self._wake.put(None)
         elif self._closing:
             self._refused_after_end.add()
@@ -149,7 +151,7 @@ class ExportQueue:
         if self._closing:
             return not self._waiting()
         mark = _Mark()
-        self._inbox.append((_MARK, mark))
+        self._inbox.append(mark)
         self._wake.put(None)
         return mark.reached.wait(timeout_seconds) and mark.complete
 
@@ -206,7 +208,7 @@ class ExportQueue:
             lane.forget()
 
     def _waiting(self) -> int:
-        unsorted = sum(what == _ENDED for what, _ in self._inbox.copy())
+        unsorted = sum(isinstance(entry, ReadableSpan) for entry in self._inbox.copy())
         return sum(len(lane.pending) + unsorted for lane in self._lanes)
 
     def _run(self) -> None:
@@ -249,19 +251,18 @@ class ExportQueue:
         inbox = self._inbox
         for _ in range(len(inbox)):
             try:
-                what, subject = inbox.popleft()
+                entry = inbox.popleft()
             except IndexError:  # the exporter thread and a shutdown met here
                 return
-            if isinstance(subject, _Mark):
-                self._take_mark(subject)
-            elif what == _STARTED:
-                assert isinstance(subject, Span)
-                self._open[_span_id(subject)] = subject
+            if isinstance(entry, tuple):
+                (span,) = entry
+                self._open[_span_id(span)] = span
+            elif isinstance(entry, _Mark):
+                self._take_mark(entry)
             else:
-                assert isinstance(subject, ReadableSpan)
-                self._open.pop(_span_id(subject), None)
+                self._open.pop(_span_id(entry), None)
                 for lane in self._lanes:
-                    lane.add(subject)
+                    lane.add(entry)
         refusals = self._refused.value
         if refusals != self._refusals_seen:
             # The ends of some open spans were among those that found no room.

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 
+import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler
@@ -30,11 +31,12 @@ def test_spans_leave_in_the_order_of_their_ends(make_queue: QueueMaker) -> None:
     assert queue.health().exported == 100
 
 
-def test_a_large_batch_does_not_wait_for_the_interval(make_queue: QueueMaker) -> None:
-    """Twice a batch of starts and ends wakes the thread, long before its interval is over."""
+@pytest.mark.parametrize("track_open", [False, True])
+def test_a_large_batch_does_not_wait_for_the_interval(make_queue: QueueMaker, track_open: bool) -> None:
+    """More than a batch wakes the thread, long before its interval is over."""
     exporter = ScriptedExporter()
     exporter.go_on.clear()
-    queue, tracer = make_queue(exporter, interval_seconds=60, max_batch=8)
+    queue, tracer = make_queue(exporter, interval_seconds=60, max_batch=8, track_open=track_open)
     tracer.start_span("first").end()
     assert not queue.flush(0.01)
     assert exporter.entered.wait(5)
@@ -63,7 +65,7 @@ def test_an_export_is_not_instrumented(make_queue: QueueMaker) -> None:
 
 def test_open_spans_are_known_until_they_end(make_queue: QueueMaker) -> None:
     """The thread's table holds the spans that are open, and only those."""
-    queue, tracer = make_queue(ScriptedExporter())
+    queue, tracer = make_queue(ScriptedExporter(), track_open=True)
     outer = tracer.start_span("outer")
     tracer.start_span("inner").end()
     assert queue.flush(5)
@@ -111,7 +113,7 @@ def test_open_spans_whose_end_found_no_room_are_forgotten(make_queue: QueueMaker
     """A dropped end leaves nothing in the table of open spans."""
     exporter = ScriptedExporter()
     exporter.go_on.clear()
-    queue, tracer = make_queue(exporter, max_queue=5, max_batch=5)
+    queue, tracer = make_queue(exporter, max_queue=5, max_batch=5, track_open=True)
     spans = [tracer.start_span(str(number)) for number in range(5)]
     finished = finished_spans(50)
     queue.ended(finished[0])
