@@ -165,8 +165,8 @@ class ExportQueue:
                 return not self._waiting()
             deadline = time.monotonic() + timeout_seconds
             complete = self.flush(timeout_seconds)
-            self._limit = 0
             self._closing = True
+            self._limit = 0
         self._wake.put(None)
         # A thread that hangs in an export is left behind: a daemon, whose doings a closed lane ignores.
         self._thread_ended.wait(max(_GRACE_SECONDS, deadline - time.monotonic()))

@@ -1,7 +1,10 @@
 """Spans on their way to real OTLP receivers that answer, refuse, hang or come back."""
 
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -157,6 +160,29 @@ def test_a_receiver_that_hangs_bounds_nothing_but_its_own_spans(receiver: HttpRe
     assert time.monotonic() - before < 5
     assert queue.health().dropped[DropCause.SHUTDOWN] == 1001
     release.set()
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_process_ends_although_its_receiver_hangs(protocol: str) -> None:
+    """An export that hangs does not keep the interpreter from its exit, and prints nothing."""
+    program = (
+        "from ktrdr_otel.exporters.providers import private_provider; pinned = private_provider();"
+        "pinned.tracer.start_span('one').end(); assert not pinned.shutdown(0.2)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as never_accepts:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{never_accepts.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "60",
+        }
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=dict(os.environ) | variables,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_slow_receiver_loses_nothing(receiver: HttpReceiver) -> None:
