@@ -1,4 +1,4 @@
-"""The span processor that doubles as the bridge: starts and ends go into the inbox, nothing else happens here."""
+"""The span processor that doubles as the bridge: starts and ends go into the inbox, and that is all."""
 
 import logging
 import time
@@ -14,15 +14,15 @@ logger = logging.getLogger(__name__)
 class ProgressSpanProcessor(SpanProcessor):
     """Tells the inbox of every span that starts or ends while an operation runs.
 
-    Both calls are O(1), take no lock, do no I/O and never raise; spans that belong to no operation are sorted out
-    by the reader. `shutdown` is ignored: progress goes on when an application shuts its provider down.
+    Both calls are O(1), take no lock, do no I/O and never raise; spans that belong to no operation are sorted
+    out by the reader. `shutdown` is ignored: progress goes on when an application shuts its provider down.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self.faults = 0
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 # the SDK's name
         """Called by the SDK, in the thread that opens the span."""
         try:
             checkpoint = sighting.opening
@@ -54,5 +54,6 @@ class ProgressSpanProcessor(SpanProcessor):
     def _contain(self, where: str) -> None:
         self.faults += 1
         if self.faults == 1:
-            logger.exception("progress of this span is lost: %s failed; further faults are only counted", where)
-
+            logger.exception(
+                "progress of this span is lost: %s failed; further faults are only counted", where
+            )
