@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.labels.base import LabelParams, Labels, finished, parse_params
-from pipeline.labels.swings import Swings, find_swings
+from pipeline.swings import Swings, find_swings
 
 CLASSES = ("trending_up", "trending_down", "ranging", "volatile")
 _UP, _DOWN, _RANGING, _VOLATILE = 0.0, 1.0, 2.0, 3.0

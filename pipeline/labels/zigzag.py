@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import Field
 
 from pipeline.labels.base import LabelParams, Labels, finished, parse_params
-from pipeline.labels.swings import find_swings
+from pipeline.swings import find_swings
 
 CLASSES = ("buy", "hold", "sell")
 

@@ -18,12 +18,14 @@ class Swings:
     """Confirmed pivots, the first bar among them, and the direction of the swing that begins at each.
 
     `pivots` and `directions` (+1 up, -1 down) are `(swings,)`; `next_event` is `(bars,)`: the first bar after
-    each bar that decides about it, `bars` where none has come yet.
+    each bar that decides about it, `bars` where none has come yet. `confirmed_at` is `(swings with a
+    direction,)`: the bar at which the pivot that a swing begins with became known.
     """
 
     pivots: NDArray[np.intp]
     directions: NDArray[np.intp]
     next_event: NDArray[np.intp]
+    confirmed_at: NDArray[np.intp]
 
     def swing_of(self, position: NDArray[np.intp]) -> NDArray[np.intp]:
         """Which swing each bar belongs to; a pivot belongs to the one that begins there."""
@@ -39,10 +41,12 @@ def find_swings(price: NDArray[np.float64], threshold: NDArray[np.float64]) -> S
     """
     pivots, directions = [0], []
     events: list[NDArray[np.intp]] = []
+    confirmed: list[int] = []
     start = _first_move(price, threshold)
     direction = 0 if start is None else (1 if price[start] > price[0] else -1)
     while start is not None:
         directions.append(direction)
+        confirmed.append(start)
         reversal, extremes = _follow(price, threshold, start, direction)
         events.append(extremes)
         if reversal is not None:
@@ -50,7 +54,12 @@ def find_swings(price: NDArray[np.float64], threshold: NDArray[np.float64]) -> S
             direction = -direction
         start = reversal
     bars = len(price)
-    return Swings(np.array(pivots), np.array(directions, dtype=np.intp), _next_event(events, bars))
+    return Swings(
+        np.array(pivots),
+        np.array(directions, dtype=np.intp),
+        _next_event(events, bars),
+        np.array(confirmed, dtype=np.intp),
+    )
 
 
 def _first_move(price: NDArray[np.float64], threshold: NDArray[np.float64]) -> int | None:
