@@ -182,6 +182,11 @@ class Checkpoint:
             self.own.end_time = time.time_ns()
             self.operation.inbox.append((Happening.ENDED, self, time.monotonic_ns()))
 
+    def withdraw(self) -> None:
+        """It was never there: its span is not ended, so that nothing is exported, and is not current."""
+        self.closed = True
+        self._leave()
+
     def _leave(self) -> None:
         """Whatever was current before, and is still open, is current again.
 
@@ -235,7 +240,8 @@ class Checkpoint:
     def record(self, metrics: Mapping[str, float]) -> None:
         """The metrics of the work are on its span.
 
-        They are `loss`, `accuracy`, `learning_rate`, and with `val_` those of validation. Other names are refused with `ValueError`: each is an attribute that boards and alerts know.
+        They are `loss`, `accuracy`, `learning_rate`, and with `val_` those of validation. Other names are
+        refused with `ValueError`: each is an attribute that boards and alerts know.
         """
         for key, value in metrics.items():
             attribute = semconv.TRAINING_METRICS.get(key)

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     stall_unknown_seconds: float = Field(default=300.0, gt=0)
     stall_factor: float = Field(default=5.0, ge=1)
     shutdown_timeout_seconds: float = Field(default=5.0, gt=0)  # bound on flushing at an end
-    display: Literal["auto", "live", "plain", "off"] = "auto"
+    display: Literal["auto", "live", "plain", "json", "off"] = "auto"
 
     @property
     def heartbeat_interval_seconds(self) -> float:

@@ -22,7 +22,7 @@ class ProgressSpanProcessor(SpanProcessor):
         self._inbox = inbox
         self.faults = 0
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 # the SDK's name
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Called by the SDK, in the thread that opens the span."""
         try:
             checkpoint = sighting.opening

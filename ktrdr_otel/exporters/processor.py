@@ -12,7 +12,7 @@ class ExportProcessor(SpanProcessor):
     def __init__(self, queue: ExportQueue) -> None:
         self._queue = queue
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 # the SDK's name
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """The span is open."""
         self._queue.started(span)
 

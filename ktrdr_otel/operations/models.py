@@ -70,6 +70,7 @@ class Progress:
     items_completed: int
     items_planned: int | None
     estimated_remaining_seconds: float | None  # None: not known, never made up
+    phases: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # finished and planned units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

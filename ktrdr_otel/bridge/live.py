@@ -1,0 +1,257 @@
+"""An operation as it is right now: the bridge drives its state, listeners hear of every change."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from ktrdr_otel import semconv
+from ktrdr_otel.bridge.report import Report
+from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
+from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
+from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
+from ktrdr_otel.context import ActiveOperation
+from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
+from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.progress.estimate import Pace
+from ktrdr_otel.progress.events import Tick, Unit
+from ktrdr_otel.progress.manager import GenericProgressManager
+from ktrdr_otel.progress.messages import describe
+from ktrdr_otel.progress.plan import PHASE_OF_TYPE, Plan, phase_of
+from ktrdr_otel.tracking import Track
+
+logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Hears what happens in an operation, in order, one call at a time, in whichever thread drains."""
+
+    def operation_started(self, operation: NewOperation) -> None:
+        """The operation runs."""
+        ...
+
+    def unit_started(self, unit: Unit, progress: Progress) -> None:
+        """A unit, hold or container has begun."""
+        ...
+
+    def unit_finished(self, unit: Unit, progress: Progress) -> None:
+        """It has ended, well or badly."""
+        ...
+
+    def ticked(self, tick: Tick, progress: Progress) -> None:
+        """A tracked loop has moved."""
+        ...
+
+    def status_changed(
+        self, operation_id: str, status: OperationStatus, progress: Progress, error: OperationError | None
+    ) -> None:
+        """The operation has another status."""
+        ...
+
+
+class LiveOperation:
+    """The state of one running operation; only the pump calls it, under its lock."""
+
+    def __init__(
+        self,
+        new: NewOperation,
+        *,
+        active: ActiveOperation,
+        plan: Plan | None,
+        service: OperationsService,
+        listeners: Iterable[Listener],
+        clock: Clock,
+    ) -> None:
+        self.operation_id = new.operation_id
+        self._active = active
+        self._trace_id = new.trace_id
+        self._name = new.name
+        self._type = new.operation_type
+        self._planned = plan is not None
+        self._plan = plan or Plan()
+        self._bridge = TrainingProgressBridge(
+            context=None, progress_manager=GenericProgressManager(), plan=plan
+        )
+        self._service = service
+        self._listeners = list(listeners)
+        self._clock = clock
+        self._pace = Pace(service.durations())
+        self._status = OperationStatus.RUNNING
+        self._open: dict[int, Unit] = {}
+        self._loop_counts: dict[int, int] = {}
+        self._last_progress_ns: int | None = None
+        self._failed_at: str | None = None
+        self._changed = True
+        self.faults = 0
+        self._report = Report(clock.monotonic_ns())
+        self._tell(lambda listener: listener.operation_started(new))
+
+    def started(self, unit: Unit) -> None:
+        """A span of the operation has been opened."""
+        if not self._planned and unit.progress_type is not None:
+            self._widen_plan(unit)
+        self._open[unit.span_id] = unit
+        route_started(self._bridge, unit)
+        self._service.record(unit)
+        self._report.updated_at(unit.seen_monotonic_ns)
+        self._changed = True
+        if self._listeners:
+            progress = self.progress()
+            self._tell(lambda listener: listener.unit_started(unit, progress))
+
+    def take_open(self, span_id: int) -> Unit | None:
+        """The open unit of that span, which from now on is not open any more; None if there is none."""
+        return self._open.pop(span_id, None)
+
+    def finished(self, unit: Unit) -> None:
+        """A span of the operation has ended."""
+        if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
+            self._failed_at = describe(unit.progress_type, unit.context)
+        if self._planned or not self._is_nested(unit):
+            route_finished(self._bridge, unit)
+            if not self._bridge.has_plan and unit.is_finished_work and unit.progress_type is not None:
+                self._plan.finish(unit.progress_type)
+        if unit.is_finished_work:
+            self._pace.finished(unit)
+            self._last_progress_ns = unit.ended_ns
+        self._service.record(unit)
+        self._report.updated_at(unit.seen_monotonic_ns)
+        self._report.ended(unit, phase_of(unit.progress_type))
+        self._changed = True
+        if self._listeners:
+            progress = self.progress()
+            self._tell(lambda listener: listener.unit_finished(unit, progress))
+
+    def looped(self, loop: Track[Any], seen_ns: int) -> None:
+        """A tracked loop has moved, or ended."""
+        if loop.count == self._loop_counts.get(id(loop), 0):
+            return
+        self._loop_counts[id(loop)] = loop.count
+        tick = _tick_of(loop, self.operation_id, seen_ns)
+        if tick.epoch_index is None and not self._planned and loop.total is not None:
+            self._plan.expect(tick.unit, loop.total)
+            self._bridge.adopt(self._plan)
+        route_tick(self._bridge, tick)
+        self._last_progress_ns = self._clock.wall_ns()
+        self._report.updated_at(seen_ns)
+        self._changed = True
+        if self._listeners:
+            progress = self.progress()
+            self._tell(lambda listener: listener.ticked(tick, progress))
+
+    def loop_ended(self, loop: Track[Any], seen_ns: int) -> None:
+        """The loop is told a last time, with its true count."""
+        self.looped(loop, seen_ns)
+        self._loop_counts.pop(id(loop), None)
+
+    def settle(self) -> None:
+        """Loops are told as far as they are; the latest state is on its way to the store."""
+        for loop in list(self._active.loops or ()):
+            self.looped(loop, self._clock.monotonic_ns())
+        if self._changed:
+            self._changed = False
+            self._service.progress(self.operation_id, self.progress())
+
+    def forgo(self, progress_type: str) -> None:
+        """The rest of the units of that type will not come."""
+        self._plan.forgo(progress_type)
+        self._changed = True
+
+    def progress(self) -> Progress:
+        """Where the operation is."""
+        bridge = self._bridge
+        return Progress(
+            phase=bridge.phase or None,
+            percentage=bridge.percentage,
+            message=bridge.message,
+            context=bridge.current_context,
+            last_progress_at=None if self._last_progress_ns is None else utc_from_ns(self._last_progress_ns),
+            items_completed=self._plan.finished,
+            items_planned=self._plan.planned or None,
+            estimated_remaining_seconds=self._remaining_seconds(),
+            phases=self._plan.by_phase(),
+        )
+
+    def status(self) -> dict[str, Any]:
+        """The state for whoever asks in the process; the keys are `Observation.status`'s."""
+        progress = self.progress()
+        return {
+            "operation_id": self.operation_id,
+            "operation_type": self._type,
+            "name": self._name,
+            "status": self._status.value,
+            "phase": progress.phase,
+            "percentage": progress.percentage,
+            "message": progress.message,
+            "context": dict(progress.context),
+            "timestamp": isoformat(utc_from_ns(self._clock.wall_ns())),
+            "trace_id": self._trace_id,
+            "items_completed": progress.items_completed,
+            "items_planned": progress.items_planned,
+            "estimated_remaining_seconds": progress.estimated_remaining_seconds,
+        }
+
+    def report(self) -> Report:
+        """What was reported so far."""
+        self._report.planned_units = self._plan.planned or None
+        self._report.units_of_plan = self._plan.finished
+        return self._report
+
+    def failed_at(self) -> str | None:
+        """The words for the unit that failed first, else for the last one that was under way."""
+        return self._failed_at or self._bridge.message or None
+
+    def finish(self, status: OperationStatus, error: OperationError | None) -> Progress:
+        """The operation has ended so; its last state."""
+        self._status = status
+        if status is OperationStatus.COMPLETED:
+            self._bridge.on_complete()
+        progress = self.progress()
+        self._tell(lambda listener: listener.status_changed(self.operation_id, status, progress, error))
+        return progress
+
+    def _remaining_seconds(self) -> float | None:
+        if self._status.is_terminal or not self._bridge.has_plan:
+            return None
+        return self._pace.remaining_seconds(self._plan.remaining())
+
+    def _widen_plan(self, unit: Unit) -> None:
+        """Without a plan the outermost counted units make one; those inside them count nothing.
+
+        The steps of a training have the seed's own percentages, which need no plan.
+        """
+        total = unit.context.get("total") or unit.context.get("total_epochs")
+        if isinstance(total, int) and unit.progress_type is not None and not self._is_nested(unit):
+            self._plan.expect(unit.progress_type, total)
+            if unit.progress_type not in PHASE_OF_TYPE:
+                self._bridge.adopt(self._plan)
+
+    def _is_nested(self, unit: Unit) -> bool:
+        parent = unit.parent_span_id
+        while parent is not None and (outer := self._open.get(parent)) is not None:
+            if outer.progress_type is not None:
+                return True
+            parent = outer.parent_span_id
+        return False
+
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            try:
+                call(listener)
+            except Exception:
+                self.faults += 1
+                if self.faults == 1:
+                    logger.exception("%s failed; further faults are only counted", type(listener).__name__)
+
+
+def _tick_of(loop: Track[Any], operation_id: str, seen_ns: int) -> Tick:
+    attributes = {} if loop.checkpoint is None else loop.checkpoint.attributes
+    in_epoch = attributes.get(semconv.PROGRESS_TYPE) == semconv.EPOCH
+    return Tick(
+        operation_id,
+        loop.unit,
+        loop.count,
+        loop.total,
+        attributes.get(semconv.ITEM_INDEX, 1) - 1 if in_epoch else None,
+        attributes.get(semconv.ITEM_TOTAL) if in_epoch else None,
+        seen_ns,
+    )

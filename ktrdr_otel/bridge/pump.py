@@ -1,0 +1,103 @@
+"""The one reader of the inbox: turns its entries into units and hands them to their operations, in order."""
+
+import logging
+import threading
+from typing import Any
+
+from ktrdr_otel.bridge.live import LiveOperation
+from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span
+from ktrdr_otel.context import Happening, Inbox
+
+logger = logging.getLogger(__name__)
+
+
+class Pump:
+    """Drains the inbox every `interval_seconds` in a thread of its own, and whenever somebody wants to know now.
+
+    One lock makes draining exclusive. Producers never take it: whatever happens inside (a garbage collection
+    that ends a checkpoint, a slow display), they go on.
+    """
+
+    def __init__(self, inbox: Inbox, *, interval_seconds: float) -> None:
+        self._inbox = inbox
+        self._interval_seconds = interval_seconds
+        self._lives: dict[str, LiveOperation] = {}
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.faults = 0
+
+    def add(self, live: LiveOperation) -> None:
+        """The operation's entries reach it from now on; the thread runs."""
+        with self._lock:
+            self._lives[live.operation_id] = live
+            if self._thread is None:
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._stop,), name="ktrdr-otel progress", daemon=True
+                )
+                self._thread.start()
+
+    def remove(self, live: LiveOperation) -> None:
+        """The operation's entries are dropped from now on; without operations the thread ends."""
+        with self._lock:
+            self._lives.pop(live.operation_id, None)
+            if not self._lives:
+                self._stop.set()
+                self._thread = None
+
+    def drain(self) -> None:
+        """All that was in the inbox at the call has been told; each operation's latest state is on its way."""
+        with self._lock:
+            for _ in range(len(self._inbox)):
+                entry = self._inbox.popleft()
+                try:
+                    self._dispatch(*entry)
+                except Exception:
+                    self._contain()
+            for live in list(self._lives.values()):
+                try:
+                    live.settle()
+                except Exception:
+                    self._contain()
+
+    def forget_after_fork(self) -> None:
+        """The child of a fork has no operations, no thread, and a lock that nobody holds."""
+        self._inbox.clear()
+        self._lives.clear()
+        self._lock = threading.RLock()
+        self._thread = None
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._interval_seconds):
+            self.drain()
+
+    def _dispatch(self, happening: Happening, subject: Any, seen_ns: int) -> None:
+        if happening is Happening.STARTED:
+            live = self._lives.get(subject.operation.operation_id)
+            if live is not None:
+                live.started(unit_of_checkpoint(subject, live.operation_id, seen_ns))
+        elif happening is Happening.ENDED:
+            live = self._lives.get(subject.operation.operation_id)
+            if live is not None and (opened := live.take_open(subject.identity().span_id)) is not None:
+                live.finished(ended_unit(opened, subject, seen_ns))
+        elif happening is Happening.LOOP_ENDED:
+            live = self._lives.get(subject.operation.operation_id)
+            if live is not None:
+                live.loop_ended(subject, seen_ns)
+        elif (unit := unit_of_span(subject, seen_ns)) is not None:
+            self._dispatch_span(happening, unit)
+
+    def _dispatch_span(self, happening: Happening, unit: Any) -> None:
+        live = self._lives.get(unit.operation_id)
+        if live is None:
+            return
+        if happening is Happening.SPAN_STARTED:
+            live.started(unit)
+        elif live.take_open(unit.span_id) is not None:
+            live.finished(unit)
+
+    def _contain(self) -> None:
+        self.faults += 1
+        if self.faults == 1:
+            logger.exception("an update of progress is lost; further faults are only counted")

@@ -1,0 +1,537 @@
+"""Training events become progress: the seed's bridge, with a plan where there is one."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ktrdr_otel import semconv
+from ktrdr_otel.clock import isoformat, utc_from_ns
+from ktrdr_otel.errors import CancellationError
+from ktrdr_otel.progress import messages
+from ktrdr_otel.progress.manager import GenericProgressManager
+from ktrdr_otel.progress.plan import Plan
+
+_PRE_TRAINING = 5.0  # percent
+_TRAINING = 90.0  # percent
+_STEP_NUMBER = {
+    semconv.LOADING_DATA: 0,
+    "computing_indicators": 1,
+    semconv.COMPUTING_INDICATOR: 1,
+    semconv.GENERATING_FUZZY: 2,
+    semconv.CREATING_FEATURES: 3,
+    semconv.GENERATING_LABELS: 4,
+}
+_STEPS_OF_A_SYMBOL = 5
+_DEFAULT_STRIDE = 10
+
+
+class TrainingProgressBridge:
+    """Translates what a training does into states of a progress manager or calls of a callback.
+
+    Of `context` it reads `total_epochs`, `total_batches`, `session_id` and `training_config` (its
+    `progress.batch_stride`), nothing else. Symbols, indicators and fuzzy sets are counted from 1, epochs and
+    batches from 0. Every method but `on_cancellation` first asks the token, and raises `CancellationError`
+    before anything is told. The percentage never falls.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Any,
+        progress_manager: GenericProgressManager | None = None,
+        update_progress_callback: Callable[..., None] | None = None,
+        cancellation_token: Any = None,
+        batch_update_stride: int | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        if progress_manager is None and update_progress_callback is None:
+            raise ValueError("progress_manager or update_progress_callback must be provided")
+        self._context = context
+        self._progress_manager = progress_manager
+        self._update_callback = update_progress_callback
+        self._cancellation_token = cancellation_token
+        self._plan = plan
+        self._total_epochs = max(getattr(context, "total_epochs", 0) or 0, 1)
+        self._total_batches: int | None = getattr(context, "total_batches", None)
+        self._batch_stride = _stride(batch_update_stride, getattr(context, "training_config", None))
+        self._last_epoch_step = 0
+        self._last_percentage = 0.0
+        self._last_items_processed = 0
+        self._last_emitted_ns = time.time_ns()
+        self._message = ""
+        self._phase = ""
+        self._last_context: Mapping[str, Any] = {}
+        self._metrics: list[dict[str, Any]] = []
+
+    def __call__(self, epoch: int, batch: int, metrics: dict[str, Any]) -> None:
+        """As a progress callback it takes batches."""
+        self.on_batch(epoch=epoch, batch=batch, metrics=metrics)
+
+    def on_symbol_processing(
+        self,
+        symbol: str,
+        symbol_index: int,
+        total_symbols: int,
+        step: str,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A symbol has reached that step: `Processing AAPL (2/5) - Loading data`."""
+        fraction = _STEP_NUMBER.get(step, 0) / _STEPS_OF_A_SYMBOL
+        timeframe = (context or {}).get("timeframe")
+        self._pre_training(
+            messages.symbol_step(symbol, symbol_index, total_symbols, step, timeframe),
+            symbol_index,
+            total_symbols,
+            fraction,
+            {
+                "preprocessing_step": step,
+                "symbol": symbol,
+                "symbol_index": symbol_index,
+                "total_symbols": total_symbols,
+                **(context or {}),
+            },
+        )
+
+    def on_indicator_computation(
+        self,
+        symbol: str,
+        symbol_index: int,
+        total_symbols: int,
+        timeframe: str,
+        indicator_name: str,
+        indicator_index: int,
+        total_indicators: int,
+    ) -> None:
+        """That indicator is about to be computed: `Processing AAPL (2/5) [1h] - Computing RSI (15/40)`."""
+        self._pre_training(
+            f"Processing {symbol} ({symbol_index}/{total_symbols}) [{timeframe}] - "
+            f"Computing {indicator_name} ({indicator_index}/{total_indicators})",
+            symbol_index,
+            total_symbols,
+            indicator_index / max(total_indicators, 1),
+            {
+                "preprocessing_step": semconv.COMPUTING_INDICATOR,
+                "symbol": symbol,
+                "symbol_index": symbol_index,
+                "total_symbols": total_symbols,
+                "timeframe": timeframe,
+                "indicator_name": indicator_name,
+                "indicator_index": indicator_index,
+                "total_indicators": total_indicators,
+            },
+        )
+
+    def on_fuzzy_generation(
+        self,
+        symbol: str,
+        symbol_index: int,
+        total_symbols: int,
+        timeframe: str,
+        fuzzy_set_name: str,
+        fuzzy_index: int,
+        total_fuzzy_sets: int,
+    ) -> None:
+        """That fuzzy set is about to be applied: `Processing AAPL (2/5) [1h] - Fuzzifying rsi_14 (10/40)`."""
+        self._pre_training(
+            f"Processing {symbol} ({symbol_index}/{total_symbols}) [{timeframe}] - "
+            f"Fuzzifying {fuzzy_set_name} ({fuzzy_index}/{total_fuzzy_sets})",
+            symbol_index,
+            total_symbols,
+            fuzzy_index / max(total_fuzzy_sets, 1),
+            {
+                "preprocessing_step": semconv.GENERATING_FUZZY,
+                "symbol": symbol,
+                "symbol_index": symbol_index,
+                "total_symbols": total_symbols,
+                "timeframe": timeframe,
+                "fuzzy_set_name": fuzzy_set_name,
+                "fuzzy_index": fuzzy_index,
+                "total_fuzzy_sets": total_fuzzy_sets,
+            },
+        )
+
+    def on_preparation_phase(
+        self, phase: str, message: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> None:
+        """Data of all symbols are combined, split, or a model is made from them."""
+        self._check_cancelled()
+        self._emit(
+            current_step=0,
+            percentage=_PRE_TRAINING,
+            message=message or messages.preparation(phase, context or {}),
+            items_processed=0,
+            phase="preparation",
+            context={**(context or {}), "preparation_phase": phase},
+        )
+
+    def on_epoch_started(self, epoch: int, total_epochs: int) -> None:
+        """The epoch has begun: its number is shown, nothing is finished."""
+        self._check_cancelled()
+        self._total_epochs = max(total_epochs, self._total_epochs)
+        self._emit(
+            current_step=epoch,
+            percentage=self._last_percentage,
+            message=messages.epoch(epoch + 1, self._total_epochs),
+            items_processed=self._last_items_processed,
+            phase="epoch",
+            context={"epoch_index": epoch + 1, "total_epochs": self._total_epochs},
+        )
+
+    def on_epoch(
+        self, epoch: int, total_epochs: int | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> None:
+        """The epoch is finished, with these metrics."""
+        self._check_cancelled()
+        metrics = metrics or {}
+        index = max(1, epoch + 1)
+        self._total_epochs = max(total_epochs or 0, self._total_epochs)
+        self._learn_total_batches(metrics)
+        completed = metrics.get("completed_batches")
+        per_epoch = metrics.get("total_batches_per_epoch")
+        if completed is None and per_epoch is not None:
+            completed = index * per_epoch
+        items = self._clamp_items_processed(completed)
+        self._emit(
+            current_step=index,
+            percentage=self._derive_percentage(items, index),
+            message=messages.epoch(index, self._total_epochs),
+            items_processed=items,
+            phase="epoch",
+            context={"epoch_index": index, "total_epochs": self._total_epochs, "epoch_metrics": metrics},
+        )
+        if metrics.get("progress_type") == semconv.EPOCH:
+            self._metrics.append({"epoch": metrics.get("epoch", epoch), **_epoch_metrics(metrics)})
+
+    def on_batch(
+        self,
+        epoch: int,
+        batch: int,
+        total_batches: int | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The batch is finished; told at the first, the last two and every `batch_update_stride`-th."""
+        self._check_cancelled()
+        metrics = metrics or {}
+        index, number = max(1, epoch + 1), max(1, batch + 1)
+        per_epoch = total_batches or metrics.get("total_batches_per_epoch")
+        self._learn_total_batches(metrics)
+        completed = metrics.get("completed_batches")
+        if completed is None:
+            completed = number - 1 if per_epoch is None else (index - 1) * per_epoch + number - 1
+        items = self._clamp_items_processed(completed + 1)
+        if not self._tells_batch(items, number, per_epoch):
+            return
+        if self._plan is not None and per_epoch:
+            self._plan.partly(semconv.EPOCH, number / per_epoch)
+        # ktrdr's consumers show the last but one batch as the last.
+        shown = number if per_epoch and per_epoch > 1 and number == per_epoch - 1 else batch
+        self._emit(
+            current_step=self._estimate_step(items),
+            percentage=self._derive_percentage(items, index),
+            message=messages.epoch(index, self._total_epochs, number, per_epoch),
+            items_processed=items,
+            phase="batch",
+            context={
+                "epoch_index": index,
+                "total_epochs": self._total_epochs,
+                "batch_index": shown,
+                "batch_number": number,
+                "batch_total_per_epoch": per_epoch,
+                "current_item": f"Epoch {index} · Batch {number}/{per_epoch or '?'}",
+                "batch_metrics": metrics,
+            },
+        )
+
+    def on_item(self, progress_type: str, context: Mapping[str, Any]) -> None:
+        """A unit of any other type is under way; its phase is its word."""
+        self._check_cancelled()
+        self._emit(
+            current_step=self._last_epoch_step,
+            percentage=self._last_percentage,
+            message=messages.describe(progress_type, context),
+            items_processed=self._last_items_processed,
+            phase=self._phase or progress_type if progress_type == semconv.HOLD else progress_type,
+            context=context,
+        )
+
+    def on_loop(self, word: str, count: int, total: int | None, context: Mapping[str, Any]) -> None:
+        """A tracked loop outside of any epoch has finished that many turns."""
+        if self._plan is not None:
+            self._plan.reach(word, count)
+        self._emit(
+            current_step=self._last_epoch_step,
+            percentage=self._last_percentage,
+            message=messages.item(word, {"index": count, "total": total or "?"}),
+            items_processed=count,
+            phase=word,
+            context=context,
+        )
+
+    def unit_finished(self, progress_type: str) -> None:
+        """One more unit of the type is done: the percentage follows, message and context stay."""
+        if self._plan is None:
+            return
+        self._plan.finish(progress_type)
+        self._emit(
+            current_step=self._last_epoch_step,
+            percentage=self._last_percentage,
+            message=self._message,
+            items_processed=self._last_items_processed,
+            phase=self._phase,
+            context=self._last_context,
+        )
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the percentage comes from a plan."""
+        return self._plan is not None
+
+    def adopt(self, plan: Plan) -> None:
+        """The percentage comes from that plan from now on; it does not fall."""
+        self._plan = plan
+
+    def on_phase(self, phase_name: str, *, message: str | None = None) -> None:
+        """A phase of any name has begun; the percentage stays."""
+        self._check_cancelled()
+        self._stay(message or messages.sentence(phase_name), {"phase_name": phase_name})
+
+    def on_cancellation(
+        self, *, message: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> None:
+        """The operation was cancelled; told although the token is cancelled."""
+        self._stay(message or "Training cancelled", {"phase_name": "cancelled", **(context or {})})
+
+    def on_complete(self, message: str = "Training complete") -> None:
+        """The operation is at 100 %."""
+        self._check_cancelled()
+        if self._plan is not None:
+            self._plan.complete()
+        items = self._total_batches
+        self._emit(
+            current_step=self._total_epochs,
+            percentage=100.0,
+            message=message,
+            items_processed=max(self._last_items_processed, self._total_epochs) if items is None else items,
+            phase="completed",
+            context={},
+        )
+
+    def on_remote_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """A training elsewhere says where it is; its own percentage is taken as it is."""
+        self._check_cancelled()
+        told = snapshot.get("progress")
+        told = told if isinstance(told, Mapping) else {}
+        index = _whole(told.get("epoch"))
+        index = self._last_epoch_step if index is None or index < 0 else index
+        self._total_epochs = max(_whole(told.get("total_epochs")) or 0, self._total_epochs)
+        self._total_batches = (
+            _whole(told.get("items_total") or told.get("total_batches")) or self._total_batches
+        )
+        done = told.get("items_processed")
+        items = self._clamp_items_processed(_whole(told.get("batch") if done is None else done))
+        per_epoch = _whole(told.get("total_batches"))
+        batch = (items - 1) % per_epoch + 1 if items and per_epoch else None
+        self._emit(
+            current_step=index,
+            percentage=self._remote_percentage(told, items, index),
+            message=self._remote_message(told, index, batch, per_epoch),
+            items_processed=items,
+            phase="remote_snapshot",
+            context={
+                "host_status": str(snapshot.get("status") or "").lower() or None,
+                "host_session_id": snapshot.get("session_id") or self._session_id(),
+                "remote_progress": dict(told),
+                "metrics": _part(snapshot, "metrics", "current"),
+                "best_metrics": _part(snapshot, "metrics", "best"),
+                "gpu_usage": snapshot.get("gpu_usage") or {},
+                "resource_usage": snapshot.get("resource_usage") or {},
+                "timestamp": snapshot.get("timestamp"),
+                "epoch_index": index,
+                "total_epochs": self._total_epochs,
+                "batch_number": batch,
+                "batch_total_per_epoch": per_epoch,
+            },
+        )
+
+    def get_status(self) -> dict[str, Any]:
+        """The latest update: its context, `phase percentage message current_step items_processed timestamp`."""
+        return {
+            **self._last_context,
+            "phase": self._phase,
+            "percentage": self._last_percentage,
+            "message": self._message,
+            "current_step": self._last_epoch_step,
+            "items_processed": self._last_items_processed,
+            "timestamp": isoformat(utc_from_ns(self._last_emitted_ns)),
+        }
+
+    def get_metrics(self, cursor: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The epochs' metrics from that cursor on, and the cursor to go on from."""
+        return self._metrics[cursor:], len(self._metrics)
+
+    @property
+    def percentage(self) -> float:
+        """0-100, never falls."""
+        return self._last_percentage
+
+    @property
+    def message(self) -> str:
+        """The latest message."""
+        return self._message
+
+    @property
+    def phase(self) -> str:
+        """The phase of the latest update."""
+        return self._phase
+
+    @property
+    def current_context(self) -> Mapping[str, Any]:
+        """The context of the latest update."""
+        return self._last_context
+
+    def _pre_training(
+        self, message: str, index: int, total: int, fraction: float, context: dict[str, Any]
+    ) -> None:
+        self._check_cancelled()
+        percentage = (index - 1 + fraction) / max(total, 1) * _PRE_TRAINING
+        self._emit(
+            current_step=0,
+            percentage=min(percentage, _PRE_TRAINING),
+            message=message,
+            items_processed=index,
+            phase="preprocessing",
+            context=context,
+        )
+
+    def _stay(self, message: str, context: Mapping[str, Any]) -> None:
+        session_id = self._session_id()
+        self._emit(
+            current_step=self._last_epoch_step,
+            percentage=self._last_percentage,
+            message=message,
+            items_processed=self._last_items_processed,
+            phase="phase",
+            context={**({"host_session_id": session_id} if session_id else {}), **context},
+        )
+
+    def _session_id(self) -> str | None:
+        return getattr(self._context, "session_id", None)
+
+    def _check_cancelled(self) -> None:
+        token = self._cancellation_token
+        if token is not None and token.is_cancelled():
+            raise CancellationError("Training operation cancelled")
+
+    def _learn_total_batches(self, metrics: Mapping[str, Any]) -> None:
+        per_epoch = metrics.get("total_batches_per_epoch")
+        derived = None if per_epoch is None else per_epoch * self._total_epochs
+        self._total_batches = metrics.get("total_batches") or self._total_batches or derived
+
+    def _clamp_items_processed(self, value: int | None) -> int:
+        if value is None:
+            return self._last_items_processed
+        return max(0, value if self._total_batches is None else min(value, self._total_batches))
+
+    def _estimate_step(self, items: int) -> int:
+        if not self._total_batches:
+            return self._last_epoch_step
+        return min(self._total_epochs, int(items / self._total_batches * self._total_epochs))
+
+    def _derive_percentage(self, items: int, epoch_index: int) -> float:
+        ratio = items / self._total_batches if self._total_batches else epoch_index / self._total_epochs
+        return _PRE_TRAINING + _TRAINING * max(0.0, min(ratio, 1.0))
+
+    def _tells_batch(self, items: int, number: int, per_epoch: int | None) -> bool:
+        if number == 1 or number % self._batch_stride == 0:
+            return True
+        if per_epoch and number >= per_epoch - 1:
+            return True
+        return bool(self._total_batches and items >= self._total_batches)
+
+    def _remote_percentage(self, told: Mapping[str, Any], items: int, index: int) -> float:
+        try:
+            return float(told["progress_percent"])
+        except (KeyError, TypeError, ValueError):
+            if not items and not index:
+                return self._last_percentage
+            return self._derive_percentage(items, index)
+
+    def _remote_message(
+        self, told: Mapping[str, Any], index: int, batch: int | None, per_epoch: int | None
+    ) -> str:
+        if told.get("message"):
+            return str(told["message"])
+        return (
+            messages.epoch(index, self._total_epochs, batch, per_epoch) if index else "Polling host session"
+        )
+
+    def _emit(
+        self,
+        *,
+        current_step: int,
+        percentage: float,
+        message: str,
+        items_processed: int,
+        phase: str,
+        context: Mapping[str, Any],
+    ) -> None:
+        if self._plan is not None:
+            percentage = self._plan.ratio() * 100.0
+        if percentage > self._last_percentage:
+            self._last_percentage = min(percentage, 100.0)
+        self._last_epoch_step = max(0, min(current_step, self._total_epochs))
+        self._last_items_processed = max(0, items_processed)
+        self._last_emitted_ns = time.time_ns()
+        self._message = message
+        self._phase = phase
+        self._last_context = context
+        if self._progress_manager is not None:
+            self._progress_manager.advance(
+                current_step=self._last_epoch_step,
+                percentage=self._last_percentage,
+                message=message,
+                items_processed=self._last_items_processed,
+                total_items=self._total_batches,
+                context={"phase": phase, **context},
+            )
+        if self._update_callback is not None:
+            self._update_callback(
+                step=self._last_epoch_step,
+                message=message,
+                items_processed=self._last_items_processed,
+                percentage=self._last_percentage,
+                **{"phase": phase, **context},
+            )
+
+
+def _epoch_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    names = (
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "duration",
+        "timestamp",
+    )
+    return {name: metrics.get(name) for name in names}
+
+
+def _stride(given: int | None, training_config: Any) -> int:
+    if given is None and isinstance(training_config, Mapping):
+        progress = training_config.get("progress")
+        given = progress.get("batch_stride") if isinstance(progress, Mapping) else None
+    return max(_whole(given) or _DEFAULT_STRIDE, 1)
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _part(snapshot: Mapping[str, Any], name: str, part: str) -> Mapping[str, Any]:
+    whole = snapshot.get(name)
+    found = whole.get(part) if isinstance(whole, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,136 @@
+"""`ktrdr-otel operations`: what runs, what ran, and stopping it."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ktrdr_otel.cli.output import fail, print_json, service
+from ktrdr_otel.operations.models import Operation, OperationStatus
+
+operations = typer.Typer(
+    help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Database = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL or SQLite file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OperationId = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@operations.command("list")
+def list_operations(
+    database: Database = None,
+    as_json: AsJson = False,
+    status: Annotated[
+        OperationStatus | None, typer.Option("--status", help="Only those of this status.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 50,
+) -> None:
+    """List operations, the newest first."""
+    from ktrdr_otel.operations.json_form import operation_json
+
+    with service(database) as opened:
+        found = opened.list(status=status, limit=limit)
+        if as_json:
+            print_json([operation_json(operation) for operation in found])
+        elif not found:
+            typer.echo(f"no operations in {opened.describe()}")
+        else:
+            from ktrdr_otel.cli.tables import operations_table
+
+            operations_table(found)
+
+
+@operations.command()
+def show(operation_id: OperationId, database: Database = None, as_json: AsJson = False) -> None:
+    """Show one operation: where it is, how it ended, and why."""
+    from ktrdr_otel.operations.json_form import operation_json
+
+    with service(database) as opened:
+        operation = opened.get(operation_id)
+        if as_json:
+            print_json(operation_json(operation))
+            return
+        for name, value in _facts(operation):
+            typer.echo(f"{name:<14}{value}")
+
+
+@operations.command()
+def checkpoints(
+    operation_id: OperationId,
+    database: Database = None,
+    as_json: AsJson = False,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only those of a higher sequence.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000)] = 100_000,
+) -> None:
+    """List the checkpoints of an operation, in the order in which they changed."""
+    from ktrdr_otel.operations.json_form import checkpoint_json
+
+    with service(database) as opened:
+        found = opened.checkpoints(operation_id, after=after, limit=limit)
+        if as_json:
+            print_json([checkpoint_json(checkpoint) for checkpoint in found])
+        elif not found:
+            typer.echo(f"operation {operation_id} has no checkpoints")
+        else:
+            from ktrdr_otel.cli.tables import checkpoints_table
+
+            checkpoints_table(found)
+
+
+@operations.command()
+def cancel(
+    operation_id: OperationId,
+    database: Database = None,
+    as_json: AsJson = False,
+    reason: Annotated[str, typer.Option("--reason")] = "Cancelled from the command line",
+) -> None:
+    """Ask an operation to stop at its next step."""
+    with service(database) as opened:
+        operation = opened.get(operation_id)
+        if operation.status.is_terminal:
+            fail(f"operation {operation_id} is {operation.status.value} already")
+        opened.request_cancel(operation_id, reason)
+        if as_json:
+            print_json({"operation_id": operation_id, "cancel_requested": True, "reason": reason})
+        else:
+            typer.echo(f"operation {operation_id} stops at its next step")
+
+
+def _facts(operation: Operation) -> list[tuple[str, str]]:
+    from ktrdr_otel.clock import isoformat
+    from ktrdr_otel.display.base import printable, seconds_text
+
+    end = operation.ended_at or datetime.now(UTC)
+    facts = [
+        ("operation", operation.operation_id),
+        ("name", printable(operation.name)),
+        ("type", printable(operation.operation_type)),
+        ("status", operation.status.value),
+        ("progress", f"{operation.percentage:.1f} %"),
+        ("at", printable(operation.message)),
+        ("units", f"{operation.items_completed} of {operation.items_planned or '?'}"),
+        ("started", isoformat(operation.started_at)),
+        (
+            "took" if operation.ended_at else "running for",
+            seconds_text((end - operation.started_at).total_seconds()),
+        ),
+        ("trace", operation.trace_id or "none"),
+    ]
+    if operation.estimated_remaining_seconds is not None:
+        facts.append(("remaining", seconds_text(operation.estimated_remaining_seconds)))
+    if operation.error is not None:
+        facts.append(("failed in", printable(operation.error.step or "?")))
+        facts.append(("error", printable(f"{operation.error.type}: {operation.error.message}")))
+    if operation.lost_reason is not None:
+        facts.append(("lost", operation.lost_reason))
+    if operation.cancel_reason is not None:
+        facts.append(("cancelled", printable(operation.cancel_reason)))
+    facts.append(("next", _next(operation)))
+    return facts
+
+
+def _next(operation: Operation) -> str:
+    if operation.status is OperationStatus.RUNNING:
+        return f"ktrdr-otel operations cancel {operation.operation_id}"
+    return f"ktrdr-otel operations checkpoints {operation.operation_id}"

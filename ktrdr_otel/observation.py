@@ -1,0 +1,150 @@
+"""What `observe` hands out: the handle of a running operation, and how it ends."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from ktrdr_otel import context, semconv
+from ktrdr_otel.bridge.live import LiveOperation
+from ktrdr_otel.bridge.pump import Pump
+from ktrdr_otel.bridge.report import Report
+from ktrdr_otel.checkpoint import Checkpoint
+from ktrdr_otel.clock import Clock, utc_from_ns
+from ktrdr_otel.context import ActiveOperation
+from ktrdr_otel.display import Display
+from ktrdr_otel.errors import CancellationError
+from ktrdr_otel.exporters.providers import PinnedProvider
+from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
+from ktrdr_otel.operations.service import OperationsService
+
+logger = logging.getLogger(__name__)
+
+_CANCELLATIONS = (CancellationError, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+
+
+class Observation:
+    """A running operation: ask it where it is, ask it to stop.
+
+    `operation_id` names it everywhere; `trace_id` is 32 hex digits.
+    """
+
+    def __init__(
+        self,
+        *,
+        active: ActiveOperation,
+        root: Checkpoint,
+        live: LiveOperation,
+        pump: Pump,
+        service: OperationsService,
+        provider: PinnedProvider,
+        display: Display | None,
+        clock: Clock,
+        shutdown_timeout_seconds: float,
+    ) -> None:
+        self.active = active
+        self.operation_id = active.operation_id
+        self.trace_id = f"{root.identity().trace_id:032x}"
+        self._root = root
+        self._live = live
+        self._pump = pump
+        self._service = service
+        self._provider = provider
+        self._display = display
+        self._clock = clock
+        self._shutdown_timeout_seconds = shutdown_timeout_seconds
+        self._generation = context.fork_generation()
+
+    def status(self) -> dict[str, Any]:
+        """Where the operation is right now, with all that has happened before the call.
+
+        The keys: `operation_id operation_type name status phase percentage message context timestamp trace_id
+        items_completed items_planned estimated_remaining_seconds`.
+        """
+        self._pump.drain()
+        return self._live.status()
+
+    def cancel(self, reason: str = "Operation cancelled") -> None:
+        """The operation stops at its next checkpoint or tick."""
+        self.active.token.cancel(reason)
+
+    def forgo(self, progress_type: str) -> None:
+        """What is left of that type will not come: an early stop takes it out of the plan."""
+        self._pump.drain()
+        self._live.forgo(progress_type)
+
+    def report(self) -> Report:
+        """What was reported so far: units against the plan, silence, time per phase."""
+        self._pump.drain()
+        return self._live.report()
+
+    def end(self, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """The operation has ended, by `error` or well: its span, record and listeners know. Never raises."""
+        if self._generation != context.fork_generation():
+            return
+        status = status_of(error)
+        with _contained("the last progress"):
+            self._pump.drain()
+            self._describe(status)
+        with _contained("the root span"):
+            self._root.__exit__(None if error is None else type(error), error, traceback)
+        with _contained("the end of the operation"):
+            self._pump.drain()
+            self._finish(status, error)
+        context.deactivate(self.active)
+        self._pump.remove(self._live)
+        with _contained("the last spans"):
+            self._provider.shutdown(self._shutdown_timeout_seconds)
+        if self._display is not None:
+            with _contained("the end of the display"):
+                self._display.close()
+
+    def _describe(self, status: OperationStatus) -> None:
+        progress = self._live.progress()
+        done = status is OperationStatus.COMPLETED
+        self._root.span.set_attributes(
+            {
+                semconv.OPERATION_STATUS: status.value,
+                semconv.PROGRESS_RATIO: 1.0 if done else progress.percentage / 100,
+                semconv.PROGRESS_MESSAGE: progress.message,
+            }
+        )
+
+    def _finish(self, status: OperationStatus, error: BaseException | None) -> None:
+        facts = None
+        if status is OperationStatus.FAILED and error is not None:
+            facts = OperationError(
+                type=type(error).__qualname__, message=str(error), step=self._live.failed_at()
+            )
+        progress = self._live.finish(status, facts)
+        ending = Ending(
+            status=status,
+            ended_at=utc_from_ns(self._clock.wall_ns()),
+            progress=progress,
+            error=facts,
+            reason=self.active.token.reason if status is OperationStatus.CANCELLED else None,
+        )
+        if not self._service.end(self.operation_id, ending):
+            logger.warning(
+                "the end of operation %s (%s) could not be stored", self.operation_id, status.value
+            )
+
+
+def status_of(error: BaseException | None) -> OperationStatus:
+    """How an operation that `error` has left ended."""
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return OperationStatus.COMPLETED
+    if isinstance(error, _CANCELLATIONS):
+        return OperationStatus.CANCELLED
+    return OperationStatus.FAILED
+
+
+@contextlib.contextmanager
+def _contained(what: str) -> Iterator[None]:
+    """Faults of observing are said in the log and do not reach the observed program."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s could not be reported", what)

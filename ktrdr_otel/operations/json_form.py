@@ -1,0 +1,66 @@
+"""Operations and checkpoints as JSON has them everywhere: command line, server, streams."""
+
+from typing import Any
+
+from ktrdr_otel.clock import isoformat
+from ktrdr_otel.operations.models import Checkpoint, Operation
+
+
+def operation_json(operation: Operation) -> dict[str, Any]:
+    """The operation; `error` and `lost_reason` only when they apply. Times are ISO 8601, UTC."""
+    form: dict[str, Any] = {
+        "operation_id": operation.operation_id,
+        "operation_type": operation.operation_type,
+        "name": operation.name,
+        "status": operation.status.value,
+        "phase": operation.phase,
+        "percentage": operation.percentage,
+        "message": operation.message,
+        "context": dict(operation.context),
+        "started_at": isoformat(operation.started_at),
+        "ended_at": None if operation.ended_at is None else isoformat(operation.ended_at),
+        "last_progress_at": (
+            None if operation.last_progress_at is None else isoformat(operation.last_progress_at)
+        ),
+        "heartbeat_at": None if operation.heartbeat_at is None else isoformat(operation.heartbeat_at),
+        "estimated_remaining_seconds": operation.estimated_remaining_seconds,
+        "items_completed": operation.items_completed,
+        "items_planned": operation.items_planned,
+        "trace_id": operation.trace_id,
+        "slow": operation.slow,
+        "stalled": operation.stalled,
+        "suspended": operation.suspended,
+    }
+    if operation.error is not None:
+        error = operation.error
+        form["error"] = {"type": error.type, "message": error.message, "step": error.step}
+    if operation.lost_reason is not None:
+        form["lost_reason"] = operation.lost_reason
+    if operation.cancel_reason is not None:
+        form["cancel_reason"] = operation.cancel_reason
+    return form
+
+
+def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint; `error` only when it failed. Times are ISO 8601, UTC."""
+    form: dict[str, Any] = {
+        "sequence": checkpoint.sequence,
+        "progress_type": checkpoint.progress_type,
+        "name": checkpoint.name,
+        "step": checkpoint.step,
+        "symbol": checkpoint.symbol,
+        "timeframe": checkpoint.timeframe,
+        "item_name": checkpoint.item_name,
+        "item_index": checkpoint.item_index,
+        "item_total": checkpoint.item_total,
+        "started_at": isoformat(checkpoint.started_at),
+        "ended_at": None if checkpoint.ended_at is None else isoformat(checkpoint.ended_at),
+        "status": checkpoint.status.value,
+        "trace_id": checkpoint.trace_id,
+        "span_id": checkpoint.span_id,
+        "parent_span_id": checkpoint.parent_span_id,
+        "metrics": dict(checkpoint.metrics),
+    }
+    if checkpoint.error is not None:
+        form["error"] = {"type": checkpoint.error.type, "message": checkpoint.error.message}
+    return form

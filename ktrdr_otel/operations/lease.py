@@ -1,0 +1,51 @@
+"""Whether a running operation's process is still there: a judgement on what the store says, and nothing else."""
+
+from dataclasses import dataclass
+
+from ktrdr_otel.operations import worker as workers
+from ktrdr_otel.operations.models import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last sign of life of a worker."""
+
+    worker: Worker
+    wall_ns: int
+    monotonic_ns: int  # of the worker's boot
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where and when somebody asks."""
+
+    boot_id: str
+    pid_namespace: str
+    wall_ns: int
+    monotonic_ns: int
+
+
+def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> str | None:
+    """Why the operation is lost; None while it is not.
+
+    `started_ticks` is the start time of the process that has the worker's pid now, None if there is none; it
+    counts only in the same boot and PID namespace, where a process that is there is never lost (a native call
+    may keep its heartbeat thread from running). On the same boot only the monotonic clock counts, so that
+    nobody who sets the wall clock changes a state.
+    """
+    worker = beat.worker
+    same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
+    if same_boot and worker.pid_namespace == here.pid_namespace and worker.pid_started_ticks:
+        if started_ticks == worker.pid_started_ticks:
+            return None
+        return f"process {worker.pid} is gone"
+    silence = here.monotonic_ns - beat.monotonic_ns if same_boot else here.wall_ns - beat.wall_ns
+    if silence / 1e9 <= beat.lease_seconds:
+        return None
+    return f"no heartbeat from {worker.host} for {silence / 1e9:.0f} s, its lease is {beat.lease_seconds:g} s"
+
+
+def look(worker: Worker) -> int | None:
+    """The start time of the process that has the worker's pid now; None if there is none."""
+    return workers.started_ticks(worker.pid)

@@ -1,0 +1,101 @@
+"""What the service needs of a store."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ktrdr_otel.operations.durations import Kind, Learned
+from ktrdr_otel.operations.lease import Heartbeat
+from ktrdr_otel.operations.models import (
+    Checkpoint,
+    Ending,
+    NewOperation,
+    Operation,
+    OperationStatus,
+    Progress,
+)
+from ktrdr_otel.progress.events import Unit
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one flush writes, in one transaction."""
+
+    started: list[Unit] = field(default_factory=list)  # still open
+    finished: list[Unit] = field(default_factory=list)  # never stored before
+    closed: list[Unit] = field(default_factory=list)  # finished, and stored as open before
+    progress: dict[str, Progress] = field(default_factory=dict)  # per operation: the latest
+    endings: dict[str, Ending] = field(default_factory=dict)
+    beating: Sequence[str] = ()  # operations whose heartbeat is due
+    wall_ns: int = 0
+    monotonic_ns: int = 0
+    learned: Learned | None = None  # of operations that complete with this batch
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        checkpoints = self.started or self.finished or self.closed
+        return not (checkpoints or self.progress or self.endings or self.beating)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An operation as it lies in the store, before anyone judges whether its worker still lives."""
+
+    operation: Operation
+    heartbeat: Heartbeat
+
+
+class OperationStore(Protocol):
+    """Keeps operations; every method raises `StoreUnavailableError` when it cannot."""
+
+    def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
+        """The operation is running; raises `OperationExistsError`."""
+        ...
+
+    def write(self, batch: Batch) -> None:
+        """All of the batch is stored, or nothing."""
+        ...
+
+    def get(self, operation_id: str) -> Stored:
+        """The operation; raises `UnknownOperationError`."""
+        ...
+
+    def find(
+        self,
+        *,
+        status: OperationStatus | None,
+        operation_type: str | None,
+        limit: int,
+        before: str | None,
+    ) -> list[Stored]:
+        """Operations, the newest first; `before` is the id of the last one of the page before."""
+        ...
+
+    def checkpoints(self, operation_id: str, *, after: int, limit: int) -> list[Checkpoint]:
+        """Checkpoints of a higher sequence than `after`, in order of sequence."""
+        ...
+
+    def request_cancel(self, operation_id: str, reason: str, *, wall_ns: int) -> None:
+        """The worker of the operation will hear of it; raises `UnknownOperationError`."""
+        ...
+
+    def cancel_reasons(self, operation_ids: Iterable[str]) -> dict[str, str]:
+        """Those of the operations that somebody wants to stop, with the reason."""
+        ...
+
+    def durations(self) -> dict[Kind, float]:
+        """Mean seconds per kind of unit, from completed operations."""
+        ...
+
+    def describe(self) -> str:
+        """Where it is, for people; without secrets."""
+        ...
+
+    def close(self) -> None:
+        """Its connections are closed."""
+        ...
+
+    def forget_after_fork(self) -> None:
+        """The parent's connections are dropped without being closed."""
+        ...

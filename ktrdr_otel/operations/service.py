@@ -1,0 +1,137 @@
+"""The OperationsService: begins, follows and ends operations, and tells everyone how they are."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from ktrdr_otel.clock import Clock, utc_from_ns
+from ktrdr_otel.operations import lease
+from ktrdr_otel.operations.durations import Kind
+from ktrdr_otel.operations.models import (
+    Checkpoint,
+    Ending,
+    NewOperation,
+    Operation,
+    OperationStatus,
+    Progress,
+)
+from ktrdr_otel.operations.ports import OperationStore, Stored
+from ktrdr_otel.operations.worker import boot_id, pid_namespace
+from ktrdr_otel.operations.writer import Writer, WriterHealth
+from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.settings import Settings
+
+
+class OperationsService:
+    """Operations of one store. Reading starts no thread; the first `begin` starts the writer."""
+
+    def __init__(self, store: OperationStore, settings: Settings, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._shutdown_timeout_seconds = settings.shutdown_timeout_seconds
+        self._writer = Writer(
+            store,
+            clock=clock,
+            flush_interval_seconds=settings.flush_interval_seconds,
+            heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
+        )
+
+    def begin(self, new: NewOperation, on_cancel_requested: Callable[[str], None]) -> None:
+        """The operation is stored as running.
+
+        `on_cancel_requested` hears the reason, in the writer's thread, when somebody asks it to stop. Raises
+        `OperationExistsError` and `StoreUnavailableError`.
+        """
+        self._store.create(new, wall_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns())
+        self._writer.begin(new.operation_id, on_cancel_requested)
+
+    def record(self, unit: Unit) -> None:
+        """The unit will be in the store with the next flush; O(1), never raises."""
+        self._writer.record(unit)
+
+    def progress(self, operation_id: str, progress: Progress) -> None:
+        """The state will be in the store with the next flush, if none newer comes before."""
+        self._writer.progress(operation_id, progress)
+
+    def end(self, operation_id: str, ending: Ending) -> bool:
+        """Whether the end is stored, with all before it, within the shutdown timeout."""
+        return self._writer.end(operation_id, ending, self._shutdown_timeout_seconds)
+
+    def flush(self) -> bool:
+        """Whether all that was recorded before the call is stored."""
+        return self._writer.flush()
+
+    def health(self) -> WriterHealth:
+        """What the writer went through so far."""
+        return self._writer.health
+
+    def get(self, operation_id: str) -> Operation:
+        """The operation as it is now; raises `UnknownOperationError`."""
+        return self._judged(self._store.get(operation_id))
+
+    def list(
+        self,
+        *,
+        status: OperationStatus | None = None,
+        operation_type: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[Operation]:
+        """Operations, the newest first; `before` is the id of the last one of the page before.
+
+        `lost` is judged, not stored: asking for it, or for `running`, looks at those that are stored as running.
+        """
+        stored = OperationStatus.RUNNING if status is OperationStatus.LOST else status
+        found: list[Operation] = []
+        while len(found) < limit:
+            page = self._store.find(status=stored, operation_type=operation_type, limit=limit, before=before)
+            judged = [self._judged(each) for each in page]
+            found.extend(each for each in judged if status is None or each.status is status)
+            if len(page) < limit:
+                break
+            before = page[-1].operation.operation_id
+        return found[:limit]
+
+    def checkpoints(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Checkpoint]:
+        """Checkpoints of a higher sequence than `after`, in order of sequence.
+
+        Raises `UnknownOperationError`.
+        """
+        return self._store.checkpoints(operation_id, after=after, limit=limit)
+
+    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
+        """The operation will stop at its next checkpoint; raises `UnknownOperationError`."""
+        self._store.request_cancel(operation_id, reason, wall_ns=self._clock.wall_ns())
+
+    def durations(self) -> dict[Kind, float]:
+        """Mean seconds per kind of unit, from completed operations."""
+        return self._store.durations()
+
+    def describe(self) -> str:
+        """Where the store is, for people."""
+        return self._store.describe()
+
+    def close(self) -> None:
+        """What was recorded is stored if the store is there; its connections are closed."""
+        self._writer.flush()
+        self._store.close()
+
+    def forget_after_fork(self) -> None:
+        """The child of a fork has no writer, and none of its parent's connections."""
+        self._writer.forget_after_fork()
+        self._store.forget_after_fork()
+
+    def _judged(self, stored: Stored) -> Operation:
+        operation = stored.operation
+        if operation.status is not OperationStatus.RUNNING:
+            return operation
+        here = lease.Here(boot_id(), pid_namespace(), self._clock.wall_ns(), self._clock.monotonic_ns())
+        why = lease.lost_reason(stored.heartbeat, here, started_ticks=lease.look(stored.heartbeat.worker))
+        if why is None:
+            return operation
+        return dataclasses.replace(
+            operation,
+            status=OperationStatus.LOST,
+            lost_reason=why,
+            ended_at=utc_from_ns(stored.heartbeat.wall_ns),
+            estimated_remaining_seconds=None,
+        )

@@ -1,0 +1,50 @@
+"""Which process this is, so that others can tell whether it is still there."""
+
+import os
+import socket
+from pathlib import Path
+
+from ktrdr_otel.operations.models import Worker
+
+_PROC = Path("/proc")
+
+
+def this_worker() -> Worker:
+    """This process; where the platform has no /proc, the parts that come from it are empty."""
+    return Worker(
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        pid_started_ticks=started_ticks(os.getpid()) or 0,
+        pid_namespace=pid_namespace(),
+    )
+
+
+def boot_id() -> str:
+    """The id of this boot of the machine; "" where there is none."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def pid_namespace() -> str:
+    """The namespace in which this process's pids mean something; "" where there is none."""
+    try:
+        return str((_PROC / "self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def started_ticks(pid: int) -> int | None:
+    """When the process of that pid started, in clock ticks since the boot; None if there is no such process.
+
+    A zombie counts as gone: nothing runs in it any more.
+    """
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    # The command's name, in parentheses, may itself hold spaces and parentheses: fields are counted behind it.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])

@@ -1,0 +1,212 @@
+"""The one thread that writes to the store: in batches, with heartbeats, and never in the observed program's way."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ktrdr_otel.clock import Clock
+from ktrdr_otel.errors import StoreError
+from ktrdr_otel.operations.durations import Learned
+from ktrdr_otel.operations.models import Ending, OperationStatus, Progress
+from ktrdr_otel.operations.ports import Batch, OperationStore
+from ktrdr_otel.progress.events import Unit
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAITING = 200_000  # checkpoints kept while the store is away; what comes after is dropped and counted
+
+
+@dataclass(slots=True)
+class WriterHealth:
+    """What the writer went through."""
+
+    flushes: int = 0
+    failures: int = 0
+    dropped_checkpoints: int = 0
+    last_error: str | None = None
+
+
+class Writer:
+    """Collects what happens and stores it every `flush_interval_seconds`.
+
+    `record` and `progress` only append: O(1), no I/O, they never raise. While the store is away checkpoints wait
+    (up to a bound, beyond which the newest are dropped and counted); of the state the latest is kept, always.
+    """
+
+    def __init__(
+        self,
+        store: OperationStore,
+        *,
+        clock: Clock,
+        flush_interval_seconds: float,
+        heartbeat_interval_seconds: float,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._flush_interval_seconds = flush_interval_seconds
+        self._heartbeat_interval_ns = int(heartbeat_interval_seconds * 1e9)
+        self._units: deque[Unit] = deque()
+        self._waiting = Batch()
+        self._progress: dict[str, Progress] = {}
+        self._open: dict[int, str] = {}  # span ids stored as open -> their operation
+        self._on_cancel: dict[str, Callable[[str], None]] = {}
+        self._learned: dict[str, Learned] = {}
+        self._stored_endings: dict[str, threading.Event] = {}
+        self._next_beat_ns = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.health = WriterHealth()
+
+    def begin(self, operation_id: str, on_cancel: Callable[[str], None]) -> None:
+        """The operation's heart beats; `on_cancel` hears the reason when somebody wants to stop it."""
+        with self._lock:
+            self._on_cancel[operation_id] = on_cancel
+            self._learned[operation_id] = Learned()
+            self._next_beat_ns = self._clock.monotonic_ns() + self._heartbeat_interval_ns
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ktrdr-otel store", daemon=True)
+                self._thread.start()
+
+    def record(self, unit: Unit) -> None:
+        """The unit, open or ended, will be stored."""
+        if len(self._units) < _MAX_WAITING:
+            self._units.append(unit)
+        else:
+            self.health.dropped_checkpoints += 1
+
+    def progress(self, operation_id: str, progress: Progress) -> None:
+        """The state will be stored, unless a later one comes first."""
+        self._progress[operation_id] = progress
+
+    def end(self, operation_id: str, ending: Ending, timeout_seconds: float) -> bool:
+        """Whether the operation's end is stored within that time; else the thread goes on trying."""
+        stored = threading.Event()
+        with self._lock:
+            self._stored_endings[operation_id] = stored
+            self._waiting.endings[operation_id] = ending
+        self._wake.set()
+        return stored.wait(timeout_seconds)
+
+    def flush(self) -> bool:
+        """Whether all that was recorded before the call is stored."""
+        with self._lock:
+            batch = self._gather()
+            if batch.is_empty:
+                return True
+            try:
+                self._store.write(batch)
+            except StoreError as error:
+                self._hold_back(batch, error)
+                return False
+            self._stored(batch)
+            return True
+
+    def forget_after_fork(self) -> None:
+        """The child of a fork writes nothing of its parent's."""
+        self._lock = threading.Lock()
+        self._thread = None
+        self._on_cancel.clear()
+        self._units.clear()
+        self._progress.clear()
+        self._waiting = Batch()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._flush_interval_seconds)
+            self._wake.clear()
+            try:
+                self.flush()
+                self._hear_cancellations()
+            except Exception:
+                self.health.failures += 1
+                logger.exception("the operations' store is not written; trying again")
+            with self._lock:
+                if not self._on_cancel and not self._stored_endings:
+                    self._thread = None
+                    return
+
+    def _gather(self) -> Batch:
+        batch = self._waiting
+        self._waiting = Batch()
+        opened = {unit.span_id: unit for unit in batch.started}
+        for _ in range(len(self._units)):
+            unit = self._units.popleft()
+            if unit.ended_ns is None:
+                opened[unit.span_id] = unit
+                continue
+            if (learned := self._learned.get(unit.operation_id)) is not None:
+                learned.add(unit)
+            if unit.span_id in self._open:
+                batch.closed.append(unit)
+            else:
+                opened.pop(unit.span_id, None)
+                batch.finished.append(unit)
+        batch.started = list(opened.values())
+        for operation_id in list(self._progress):
+            batch.progress[operation_id] = self._progress.pop(operation_id)
+        batch.wall_ns, batch.monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
+        if batch.monotonic_ns >= self._next_beat_ns:
+            batch.beating = list(self._on_cancel)
+        batch.learned = self._learned_from(batch)
+        return batch
+
+    def _learned_from(self, batch: Batch) -> Learned | None:
+        """Only what completed teaches: a cancelled or failed run ended in the middle of something."""
+        together = Learned()
+        for operation_id, ending in batch.endings.items():
+            learned = self._learned.get(operation_id)
+            if ending.status is OperationStatus.COMPLETED and learned is not None:
+                together.merge(learned)
+        return together if together.cells else None
+
+    def _stored(self, batch: Batch) -> None:
+        self.health.flushes += 1
+        if self.health.last_error is not None:
+            logger.warning("the operations' store is back: %s", self._store.describe())
+            self.health.last_error = None
+        for unit in batch.started:
+            self._open[unit.span_id] = unit.operation_id
+        for unit in batch.closed:
+            self._open.pop(unit.span_id, None)
+        if batch.beating:
+            self._next_beat_ns = batch.monotonic_ns + self._heartbeat_interval_ns
+        for operation_id in batch.endings:
+            self._on_cancel.pop(operation_id, None)
+            self._learned.pop(operation_id, None)
+            self._open = {span: owner for span, owner in self._open.items() if owner != operation_id}
+            event = self._stored_endings.pop(operation_id, None)
+            if event is not None:
+                event.set()
+
+    def _hold_back(self, batch: Batch, error: StoreError) -> None:
+        self.health.failures += 1
+        if self.health.last_error is None:
+            logger.warning("progress is not stored: %s; the run goes on, the newest is kept", error)
+        self.health.last_error = str(error)
+        for operation_id, progress in batch.progress.items():
+            self._progress.setdefault(operation_id, progress)
+        batch.progress = {}
+        batch.beating = ()
+        batch.learned = None
+        self._waiting = batch
+        excess = len(batch.finished) - _MAX_WAITING
+        if excess > 0:
+            del batch.finished[-excess:]
+            self.health.dropped_checkpoints += excess
+
+    def _hear_cancellations(self) -> None:
+        heard = list(self._on_cancel)
+        if not heard:
+            return
+        try:
+            requests = self._store.cancel_reasons(heard)
+        except StoreError as error:
+            self.health.last_error = self.health.last_error or str(error)
+            return
+        for operation_id, reason in requests.items():
+            on_cancel = self._on_cancel.get(operation_id)
+            if on_cancel is not None:
+                on_cancel(reason)

@@ -1,0 +1,1 @@
+"""How the schema came to be: Alembic migrations, run when a database is opened that needs them."""

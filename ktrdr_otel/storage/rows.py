@@ -1,0 +1,204 @@
+"""Between rows and records."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ktrdr_otel.clock import utc_from_ns
+from ktrdr_otel.operations.lease import Heartbeat
+from ktrdr_otel.operations.models import (
+    Checkpoint,
+    CheckpointStatus,
+    NewOperation,
+    Operation,
+    OperationError,
+    OperationStatus,
+    Progress,
+    Worker,
+)
+from ktrdr_otel.operations.ports import Stored
+from ktrdr_otel.progress.events import Unit
+
+# In the table's own order, in which SQLAlchemy compiles an insert.
+CHECKPOINT_COLUMNS = (
+    "operation_key",
+    "progress_type",
+    "name",
+    "step",
+    "symbol",
+    "timeframe",
+    "item_name",
+    "item_index",
+    "item_total",
+    "started_ns",
+    "ended_ns",
+    "status",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "metrics",
+    "error_type",
+    "error_message",
+)
+
+
+def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
+    """The unit's values in the order of `CHECKPOINT_COLUMNS`."""
+    get = unit.context.get
+    error = unit.error
+    return (
+        operation_key,
+        unit.progress_type,
+        unit.name,
+        get("preprocessing_step") or get("preparation_phase") or get("step"),
+        get("symbol"),
+        get("timeframe"),
+        item_name(unit.context),
+        get("indicator_index") or get("fuzzy_index") or get("epoch_index") or get("index"),
+        get("total_indicators") or get("total_fuzzy_sets") or get("total_epochs") or get("total"),
+        unit.started_ns,
+        unit.ended_ns,
+        _status(unit).value,
+        f"{unit.trace_id:032x}",
+        f"{unit.span_id:016x}",
+        None if unit.parent_span_id is None else f"{unit.parent_span_id:016x}",
+        None if unit.metrics is None else json.dumps(unit.metrics),
+        None if error is None else error.type,
+        None if error is None else error.message,
+    )
+
+
+def item_name(context: Mapping[str, object]) -> str | None:
+    """The name of what the unit is about, whatever its kind calls it."""
+    name = context.get("indicator_name") or context.get("fuzzy_set_name") or context.get("item")
+    return None if name is None else str(name)
+
+
+def _status(unit: Unit) -> CheckpointStatus:
+    if unit.ended_ns is None:
+        return CheckpointStatus.RUNNING
+    if unit.error is not None:
+        return CheckpointStatus.FAILED
+    return CheckpointStatus.CANCELLED if unit.cancelled else CheckpointStatus.COMPLETED
+
+
+def new_operation_row(new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> dict[str, Any]:
+    """The first row of an operation."""
+    worker = new.worker
+    return {
+        "operation_id": new.operation_id,
+        "operation_type": new.operation_type,
+        "name": new.name,
+        "status": OperationStatus.RUNNING.value,
+        "percentage": 0.0,
+        "message": "",
+        "context": {},
+        "started_ns": wall_ns,
+        "heartbeat_ns": wall_ns,
+        "heartbeat_monotonic_ns": monotonic_ns,
+        "lease_seconds": new.lease_seconds,
+        "items_completed": 0,
+        "items_planned": new.planned_units,
+        "trace_id": new.trace_id,
+        "span_id": new.span_id,
+        "worker_host": worker.host,
+        "worker_boot_id": worker.boot_id,
+        "worker_pid": worker.pid,
+        "worker_pid_started_ticks": worker.pid_started_ticks,
+        "worker_pid_namespace": worker.pid_namespace,
+    }
+
+
+def progress_values(progress: Progress) -> dict[str, Any]:
+    """The columns that live progress changes."""
+    last = progress.last_progress_at
+    return {
+        "phase": progress.phase,
+        "percentage": progress.percentage,
+        "message": progress.message,
+        "context": _plain(progress.context),
+        "last_progress_ns": None if last is None else to_ns(last),
+        "estimated_remaining_seconds": progress.estimated_remaining_seconds,
+        "items_completed": progress.items_completed,
+        "items_planned": progress.items_planned,
+    }
+
+
+def to_ns(moment: datetime) -> int:
+    """Nanoseconds since the Unix epoch, exact to the microsecond."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; what JSON cannot say is said in words."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def stored_operation(row: Mapping[str, Any]) -> Stored:
+    """The operation of a row, and its last heartbeat."""
+    worker = Worker(
+        host=row["worker_host"],
+        boot_id=row["worker_boot_id"],
+        pid=row["worker_pid"],
+        pid_started_ticks=row["worker_pid_started_ticks"],
+        pid_namespace=row["worker_pid_namespace"],
+    )
+    operation = Operation(
+        operation_id=row["operation_id"],
+        operation_type=row["operation_type"],
+        name=row["name"],
+        status=OperationStatus(row["status"]),
+        phase=row["phase"],
+        percentage=row["percentage"],
+        message=row["message"],
+        context=row["context"],
+        started_at=utc_from_ns(row["started_ns"]),
+        ended_at=None if row["ended_ns"] is None else utc_from_ns(row["ended_ns"]),
+        last_progress_at=None if row["last_progress_ns"] is None else utc_from_ns(row["last_progress_ns"]),
+        heartbeat_at=utc_from_ns(row["heartbeat_ns"]),
+        estimated_remaining_seconds=row["estimated_remaining_seconds"],
+        items_completed=row["items_completed"],
+        items_planned=row["items_planned"],
+        trace_id=row["trace_id"],
+        error=_error(row["error_type"], row["error_message"], row["error_step"]),
+        lost_reason=row["lost_reason"],
+        cancel_reason=row["cancel_reason"],
+    )
+    beat = Heartbeat(worker, row["heartbeat_ns"], row["heartbeat_monotonic_ns"], row["lease_seconds"])
+    return Stored(operation, beat)
+
+
+def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a row."""
+    return Checkpoint(
+        sequence=row["sequence"],
+        operation_id=operation_id,
+        progress_type=row["progress_type"],
+        name=row["name"],
+        step=row["step"],
+        symbol=row["symbol"],
+        timeframe=row["timeframe"],
+        item_name=row["item_name"],
+        item_index=row["item_index"],
+        item_total=row["item_total"],
+        started_at=utc_from_ns(row["started_ns"]),
+        ended_at=None if row["ended_ns"] is None else utc_from_ns(row["ended_ns"]),
+        status=CheckpointStatus(row["status"]),
+        trace_id=row["trace_id"],
+        span_id=row["span_id"],
+        parent_span_id=row["parent_span_id"],
+        metrics=row["metrics"] or {},
+        error=_error(row["error_type"], row["error_message"], row["step"]),
+    )
+
+
+def _error(kind: str | None, message: str | None, step: str | None) -> OperationError | None:
+    return None if kind is None else OperationError(type=kind, message=message or "", step=step)

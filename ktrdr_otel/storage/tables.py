@@ -1,0 +1,115 @@
+"""The store's tables, one schema for SQLite and PostgreSQL; migrations make them, this module reads and writes them.
+
+Times are nanoseconds since the Unix epoch (`_ns`), UTC, but for `heartbeat_monotonic_ns`, which is the worker's
+CLOCK_MONOTONIC. Ids of traces and spans are lowercase hex.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+# The newest migration: a database that says so needs none, and Alembic is not even imported.
+SCHEMA_REVISION: Final = "0001"
+
+metadata = MetaData()
+
+# SQLite counts up only in a column that is exactly INTEGER PRIMARY KEY.
+_RISING = BigInteger().with_variant(Integer, "sqlite")
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("key", _RISING, primary_key=True, autoincrement=True),  # rises with each begin: newest is highest
+    Column("operation_id", Text, nullable=False, unique=True),
+    Column("operation_type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("phase", Text),
+    Column("percentage", Double, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("context", JSON, nullable=False),
+    Column("started_ns", BigInteger, nullable=False),
+    Column("ended_ns", BigInteger),
+    Column("last_progress_ns", BigInteger),
+    Column("estimated_remaining_seconds", Double),
+    Column("items_completed", BigInteger, nullable=False),
+    Column("items_planned", BigInteger),
+    Column("trace_id", Text),
+    Column("span_id", Text),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Column("error_step", Text),
+    Column("cancel_reason", Text),
+    Column("lost_reason", Text),
+    Column("lease_seconds", Double, nullable=False),
+    Column("heartbeat_ns", BigInteger, nullable=False),
+    Column("heartbeat_monotonic_ns", BigInteger, nullable=False),
+    Column("worker_host", Text, nullable=False),
+    Column("worker_boot_id", Text, nullable=False),
+    Column("worker_pid", BigInteger, nullable=False),
+    Column("worker_pid_started_ticks", BigInteger, nullable=False),
+    Column("worker_pid_namespace", Text, nullable=False),
+    Index("operations_by_status", "status", "key"),
+    Index("operations_by_type", "operation_type", "key"),
+    sqlite_autoincrement=True,
+)
+
+# A row is written again, under a new sequence, when its step ends after a flush that saw it open: who reads
+# what comes after a cursor misses neither starts nor ends.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("sequence", _RISING, primary_key=True, autoincrement=True),
+    Column("operation_key", _RISING, ForeignKey("operations.key", ondelete="CASCADE"), nullable=False),
+    Column("progress_type", Text),
+    Column("name", Text, nullable=False),
+    Column("step", Text),
+    Column("symbol", Text),
+    Column("timeframe", Text),
+    Column("item_name", Text),
+    Column("item_index", BigInteger),
+    Column("item_total", BigInteger),
+    Column("started_ns", BigInteger, nullable=False),
+    Column("ended_ns", BigInteger),
+    Column("status", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("span_id", Text, nullable=False),
+    Column("parent_span_id", Text),
+    Column("metrics", JSON(none_as_null=True)),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    Index("checkpoints_of_operation", "operation_key", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+# What completed operations have taught: a histogram per kind of unit, so that a mean and a p99 cost the same
+# whether a thousand units or a billion were seen. "" stands for no item and no timeframe.
+durations = Table(
+    "durations",
+    metadata,
+    Column("progress_type", Text, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("timeframe", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),  # `operations.durations.bucket_of`
+    Column("units", BigInteger, nullable=False),
+    Column("total_ns", BigInteger, nullable=False),
+)
+
+cancel_requests = Table(
+    "cancel_requests",
+    metadata,
+    Column("operation_key", _RISING, ForeignKey("operations.key", ondelete="CASCADE"), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("requested_ns", BigInteger, nullable=False),
+)

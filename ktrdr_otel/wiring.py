@@ -1,0 +1,149 @@
+"""Who knows whom: the one module that puts the parts together; only entry points import it."""
+
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from ktrdr_otel import context, semconv
+from ktrdr_otel.bridge.live import Listener, LiveOperation
+from ktrdr_otel.bridge.processor import ProgressSpanProcessor
+from ktrdr_otel.bridge.pump import Pump
+from ktrdr_otel.cancellation import CancellationToken
+from ktrdr_otel.checkpoint import Checkpoint
+from ktrdr_otel.clock import SystemClock, utc_from_ns
+from ktrdr_otel.context import ActiveOperation, Inbox
+from ktrdr_otel.display import choose_display
+from ktrdr_otel.errors import StoreUnavailableError
+from ktrdr_otel.exporters.providers import choose_provider
+from ktrdr_otel.observation import Observation
+from ktrdr_otel.operations.models import NewOperation
+from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.progress.plan import Plan
+from ktrdr_otel.settings import Settings
+from ktrdr_otel.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+_IN_MEMORY = "sqlite:///:memory:"
+
+
+class Runtime:
+    """What a process that observes has one of: inbox, span processor, pump, and a service per store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.clock = SystemClock()
+        self.inbox: Inbox = Inbox()
+        self.processor = ProgressSpanProcessor(self.inbox)
+        self.pump = Pump(self.inbox, interval_seconds=settings.poll_interval_seconds)
+        self._services: dict[str, OperationsService] = {}
+        self._lock = threading.Lock()
+
+    def service(self, settings: Settings) -> OperationsService:
+        """The service of the settings' store, opened once; in memory where that store cannot be opened."""
+        with self._lock:
+            service = self._services.get(settings.database_url)
+            if service is None:
+                try:
+                    service = open_service(settings)
+                except StoreUnavailableError as error:
+                    logger.warning("%s; this run is observed, but leaves no record", error)
+                    return open_service(settings.model_copy(update={"database": _IN_MEMORY}))
+                self._services[settings.database_url] = service
+            return service
+
+    def forget_after_fork(self) -> None:
+        """The child shares no thread, no lock and no connection with its parent."""
+        self._lock = threading.Lock()
+        self.pump.forget_after_fork()
+        for service in self._services.values():
+            service.forget_after_fork()
+        self._services.clear()
+
+
+_runtime: Runtime | None = None
+_runtime_lock = threading.Lock()
+
+
+def runtime(settings: Settings) -> Runtime:
+    """The process's runtime, made at the first operation."""
+    global _runtime
+    with _runtime_lock:
+        if _runtime is None:
+            _runtime = Runtime(settings)
+            context.when_forked(_runtime.forget_after_fork)
+        return _runtime
+
+
+def open_service(settings: Settings) -> OperationsService:
+    """A service on the settings' store; raises `StoreUnavailableError`. It starts no thread before it must."""
+    return OperationsService(open_store(settings), settings, SystemClock())
+
+
+def begin(
+    settings: Settings,
+    *,
+    name: str,
+    operation_type: str,
+    operation_id: str,
+    plan: Plan | None,
+    token: CancellationToken,
+    otlp_endpoint: str | None,
+    trace_file: Path | None,
+    listeners: Iterable[Listener],
+) -> Observation:
+    """The operation runs: its root span is open, its record stored, its progress read.
+
+    Raises `OperationExistsError` and `SettingsError`.
+    """
+    run = runtime(settings)
+    service = run.service(settings)
+    pinned = choose_provider(processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file)
+    active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox)
+    root = Checkpoint(
+        semconv.OPERATION_SPAN,
+        {semconv.OPERATION_TYPE: operation_type, semconv.OPERATION_NAME: name},
+    )
+    context.activate(active)
+    root.enter_as_root(active)
+    identity = root.identity()
+    new = NewOperation(
+        operation_id=operation_id,
+        operation_type=operation_type,
+        name=name,
+        started_at=utc_from_ns(run.clock.wall_ns()),
+        trace_id=f"{identity.trace_id:032x}",
+        span_id=f"{identity.span_id:016x}",
+        worker=this_worker(),
+        lease_seconds=settings.lease_seconds,
+        planned_units=None if plan is None else plan.planned,
+    )
+    try:
+        service.begin(new, token.cancel)
+    except BaseException:
+        root.withdraw()
+        context.deactivate(active)
+        pinned.shutdown(0)
+        raise
+    display = choose_display(settings.display)
+    live = LiveOperation(
+        new,
+        active=active,
+        plan=plan,
+        service=service,
+        listeners=[*listeners, *([] if display is None else [display])],
+        clock=run.clock,
+    )
+    run.pump.add(live)
+    return Observation(
+        active=active,
+        root=root,
+        live=live,
+        pump=run.pump,
+        service=service,
+        provider=pinned,
+        display=display,
+        clock=run.clock,
+        shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+    )
