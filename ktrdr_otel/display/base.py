@@ -1,4 +1,4 @@
-"""What every display hears."""
+"""What every display hears, and how it writes what comes from outside."""
 
 import unicodedata
 from typing import Protocol
@@ -45,10 +45,7 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(
-        each if unicodedata.category(each)[0] != "C" else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    return "".join(each if _is_shown(each) else each.encode("unicode_escape").decode() for each in text)
 
 
 def seconds_text(seconds: float) -> str:
@@ -57,11 +54,17 @@ def seconds_text(seconds: float) -> str:
     >>> seconds_text(0.0123), seconds_text(75.2), seconds_text(7384)
     ('12 ms', '1 min 15 s', '2 h 3 min')
     """
-    if seconds < 1:
+    # Each bound is where the rounded figure would read as the next unit: never "1000 ms" or "60.0 s".
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _is_shown(character: str) -> bool:
+    # A space of another width is no line break: only those of category Zs.
+    return character.isprintable() or unicodedata.category(character) == "Zs"

@@ -1,27 +1,39 @@
 """One JSON line per started unit, finished unit and change of status; none is dropped."""
 
-import json
-import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from ktrdr_otel.clock import isoformat, utc_from_ns
+from ktrdr_otel.clock import Clock, SystemClock, isoformat, utc_from_ns
+from ktrdr_otel.display.outlet import LineOutlet
+from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.progress.events import Tick, Unit
 
-_TICK_INTERVAL_SECONDS = 0.1
+_TICK_INTERVAL_NS = 100_000_000
+_NOTHING_YET = Progress(
+    phase=None,
+    percentage=0.0,
+    message="",
+    context={},
+    last_progress_at=None,
+    items_completed=0,
+    items_planned=None,
+    estimated_remaining_seconds=None,
+)
 
 
 class JsonLines:
     """Writes lines with `event operation_id status phase percentage message timestamp context`.
 
-    `event` is `started`, `finished`, `tick` (10 a second at most) or `status`.
+    `event` is `started`, `finished`, `tick` (10 a second at most) or `status`; `timestamp` is when it happened.
+    A finished unit has `duration_seconds`, an epoch `metrics`, a failure `error`.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, clock: Clock | None = None) -> None:
+        self._outlet = LineOutlet(stream)
+        self._clock = clock or SystemClock()
         self._operation_id = ""
-        self._next_tick = 0.0
+        self._next_tick_ns: int | None = None
         self._waiting_tick: tuple[Tick, Progress] | None = None
 
     def operation_started(self, operation: NewOperation) -> None:
@@ -30,21 +42,19 @@ class JsonLines:
         self._write(
             "status",
             OperationStatus.RUNNING,
-            None,
-            operation.started_at.timestamp(),
-            {
-                "name": operation.name,
-                "operation_type": operation.operation_type,
-                "trace_id": operation.trace_id,
-                "items_planned": operation.planned_units,
-            },
+            _NOTHING_YET,
+            isoformat(operation.started_at),
+            name=operation.name,
+            operation_type=operation.operation_type,
+            trace_id=operation.trace_id,
+            items_planned=operation.planned_units,
         )
 
     def unit_started(self, unit: Unit, progress: Progress) -> None:
         """A line, if it is a unit of work; containers are in the context of what they hold."""
         if unit.progress_type is not None:
             self._flush_tick()
-            self._unit("started", unit, progress, unit.started_ns, {})
+            self._unit("started", unit, progress, unit.started_ns)
 
     def unit_finished(self, unit: Unit, progress: Progress) -> None:
         """A line with `duration_seconds`, `metrics` of an epoch, and `error` of a failure."""
@@ -53,20 +63,20 @@ class JsonLines:
         self._flush_tick()
         rest: dict[str, Any] = {"duration_seconds": unit.duration_seconds}
         if unit.metrics:
-            rest["metrics"] = dict(unit.metrics)
+            rest["metrics"] = unit.metrics
         if unit.error is not None:
             rest["error"] = {"type": unit.error.type, "message": unit.error.message}
         if unit.cancelled:
             rest["cancelled"] = True
-        self._unit("finished", unit, progress, unit.ended_ns, rest)
+        self._unit("finished", unit, progress, unit.ended_ns, **rest)
 
     def ticked(self, tick: Tick, progress: Progress) -> None:
         """A line, 10 a second at most, and always the last one before another event."""
-        now = time.monotonic()
-        if now < self._next_tick:
+        now = self._clock.monotonic_ns()
+        if self._next_tick_ns is not None and now < self._next_tick_ns:
             self._waiting_tick = (tick, progress)
             return
-        self._next_tick = now + _TICK_INTERVAL_SECONDS
+        self._next_tick_ns = now + _TICK_INTERVAL_NS
         self._tick(tick, progress)
 
     def status_changed(
@@ -77,20 +87,21 @@ class JsonLines:
         rest: dict[str, Any] = {}
         if error is not None:
             rest["error"] = {"type": error.type, "message": error.message, "step": error.step}
-        self._write("status", status, progress, time.time(), rest)
+        self._write("status", status, progress, self._now(), **rest)
 
     def close(self) -> None:
         """Nothing waits to be written."""
         self._flush_tick()
 
-    def _unit(self, event: str, unit: Unit, progress: Progress, at_ns: int, rest: Mapping[str, Any]) -> None:
+    def _unit(self, event: str, unit: Unit, progress: Progress, at_ns: int, **rest: Any) -> None:
         self._write(
             event,
             OperationStatus.RUNNING,
             progress,
-            at_ns / 1e9,
-            {"progress_type": unit.progress_type, **rest},
+            isoformat(utc_from_ns(at_ns)),
             context=unit.context,
+            progress_type=unit.progress_type,
+            **rest,
         )
 
     def _flush_tick(self) -> None:
@@ -99,28 +110,38 @@ class JsonLines:
 
     def _tick(self, tick: Tick, progress: Progress) -> None:
         self._waiting_tick = None
-        rest = {"progress_type": tick.unit, "count": tick.count, "total": tick.total}
-        self._write("tick", OperationStatus.RUNNING, progress, time.time(), rest)
+        self._write(
+            "tick",
+            OperationStatus.RUNNING,
+            progress,
+            self._now(),
+            progress_type=tick.unit,
+            count=tick.count,
+            total=tick.total,
+        )
+
+    def _now(self) -> str:
+        return isoformat(utc_from_ns(self._clock.wall_ns()))
 
     def _write(
         self,
         event: str,
         status: OperationStatus,
-        progress: Progress | None,
-        at: float,
-        rest: Mapping[str, Any],
+        progress: Progress,
+        timestamp: str,
+        *,
         context: Mapping[str, object] | None = None,
+        **rest: Any,
     ) -> None:
         line = {
             "event": event,
             "operation_id": self._operation_id,
             "status": status.value,
-            "phase": None if progress is None else progress.phase,
-            "percentage": 0.0 if progress is None else progress.percentage,
-            "message": "" if progress is None else progress.message,
-            "timestamp": isoformat(utc_from_ns(int(at * 1e9))),
-            "context": dict(context if context is not None else () if progress is None else progress.context),
+            "phase": progress.phase,
+            "percentage": progress.percentage,
+            "message": progress.message,
+            "timestamp": timestamp,
+            "context": progress.context if context is None else context,
             **rest,
         }
-        self._stream.write(json.dumps(line, default=str) + "\n")
-        self._stream.flush()
+        self._outlet.line(strict_json(line))
