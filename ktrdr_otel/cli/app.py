@@ -1,49 +1,61 @@
 """The command line: our own command groups, and those that others register by entry point."""
 
+import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Annotated, Any
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import Abort, TyperException
 
 from ktrdr_otel.cli.doctor import doctor
 from ktrdr_otel.cli.operations import operations
-from ktrdr_otel.cli.output import fail
+from ktrdr_otel.cli.output import USAGE, fail, help_without_command, say_error
 
 ENTRY_POINTS = "ktrdr_otel.commands"
+PROGRAM = "ktrdr-otel"
+_CANCELLED = 130  # as a shell says of a program that Ctrl-C has ended
 
 # What an installation without extras lacks is said when it is asked for, not when it is installed.
 _EXTRA_OF = {"train": "pipeline", "data": "pipeline"}
 
 
 class Commands(TyperGroup):
-    """Says of a command whose extra is not installed which one that is."""
+    """Says of a command that could not be registered what it lacks, and how to get it."""
+
+    problems: tuple[str, ...] = ()
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of the first argument."""
-        if args and args[0] in _EXTRA_OF and args[0] not in self.commands:
-            fail(
-                f"`{args[0]}` needs what is not installed: {ctx.obj or 'the extra is missing'}",
-                hint=f"pip install 'ktrdr-otel[{_EXTRA_OF[args[0]]}]'",
-            )
+        asked = args[0] if args else ""
+        if asked and asked not in self.commands:
+            why = "; ".join(self.problems)
+            if asked in _EXTRA_OF:
+                what = f"`{asked}` needs an extra that is not installed{f' ({why})' if why else ''}"
+                fail(what, hint=f"pip install '{PROGRAM}[{_EXTRA_OF[asked]}]'")
+            if why and not asked.startswith("-"):
+                fail(f"no command `{asked}`, but some could not be loaded: {why}")
         return super().resolve_command(ctx, args)
 
 
 def build_app() -> typer.Typer:
     """The whole command line, with the commands of every installed package."""
+
+    class OurCommands(Commands):
+        pass
+
     app = typer.Typer(
-        name="ktrdr-otel",
+        name=PROGRAM,
         help="See where a long training job is, whether it moves, and what it is stuck on.",
-        no_args_is_help=True,
+        invoke_without_command=True,
         add_completion=False,
-        cls=Commands,
+        cls=OurCommands,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
     app.add_typer(operations, name="operations")
     app.command()(doctor)
-    problems = _register_others(app)
 
     @app.callback()
     def root(
@@ -52,30 +64,42 @@ def build_app() -> typer.Typer:
             bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
         ] = False,
     ) -> None:
-        context.obj = "; ".join(problems)
+        help_without_command(context)
 
+    OurCommands.problems = tuple(_register_others(app))
     return app
 
 
+def run(app: typer.Typer) -> NoReturn:
+    """The process ends with the command's exit code; what is wrong with its arguments is one line on stderr."""
+    try:
+        code = typer.main.get_command(app).main(prog_name=PROGRAM, standalone_mode=False)
+    except Abort:
+        sys.exit(_CANCELLED)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = PROGRAM if context is None else context.command_path
+        say_error(" ".join(error.format_message().split()).rstrip("."), hint=f"see `{path} --help`")
+        sys.exit(USAGE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
 def _register_others(app: typer.Typer) -> list[str]:
+    """Why some of them are missing: the fault of one package must not cost the commands of the others."""
     problems = []
     for point in entry_points(group=ENTRY_POINTS):
         try:
-            _load(point)(app)
-        except ImportError as error:
-            problems.append(str(error))
+            register: Callable[[typer.Typer], None] = point.load()
+            register(app)
+        except Exception as error:
+            problems.append(f"{point.name}: {error}")
     return problems
-
-
-def _load(point: EntryPoint) -> Callable[[typer.Typer], None]:
-    register: Callable[[typer.Typer], None] = point.load()
-    return register
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         try:
-            typer.echo(f"ktrdr-otel {version('ktrdr-otel')}")
+            typer.echo(f"{PROGRAM} {version(PROGRAM)}")
         except PackageNotFoundError:
-            typer.echo("ktrdr-otel, run from a source tree")
+            typer.echo(f"{PROGRAM}, run from a source tree")
         raise typer.Exit

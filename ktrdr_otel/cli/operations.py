@@ -1,20 +1,25 @@
 """`ktrdr-otel operations`: what runs, what ran, and stopping it."""
 
+import shlex
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from ktrdr_otel.cli.output import fail, print_json, service
+from ktrdr_otel.cli.output import AsJson, Database, fail, help_without_command, print_json, service
 from ktrdr_otel.operations.models import Operation, OperationStatus
 
 operations = typer.Typer(
-    help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
+    help="What runs, what ran, and stopping it.", invoke_without_command=True, rich_markup_mode=None
 )
 
-Database = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL or SQLite file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@operations.callback()
+def group(context: typer.Context) -> None:
+    """What runs, what ran, and stopping it."""
+    help_without_command(context)
 
 
 @operations.command("list")
@@ -51,8 +56,10 @@ def show(operation_id: OperationId, database: Database = None, as_json: AsJson =
         if as_json:
             print_json(operation_json(operation))
             return
+        from ktrdr_otel.display.base import printable
+
         for name, value in _facts(operation):
-            typer.echo(f"{name:<14}{value}")
+            typer.echo(f"{name:<14}{printable(value)}")
 
 
 @operations.command()
@@ -71,7 +78,7 @@ def checkpoints(
         if as_json:
             print_json([checkpoint_json(checkpoint) for checkpoint in found])
         elif not found:
-            typer.echo(f"operation {operation_id} has no checkpoints")
+            typer.echo(f"operation {operation_id} has no checkpoints" + (f" after {after}" if after else ""))
         else:
             from ktrdr_otel.cli.tables import checkpoints_table
 
@@ -99,38 +106,50 @@ def cancel(
 
 def _facts(operation: Operation) -> list[tuple[str, str]]:
     from ktrdr_otel.clock import isoformat
-    from ktrdr_otel.display.base import printable, seconds_text
+    from ktrdr_otel.display.base import seconds_text
 
-    end = operation.ended_at or datetime.now(UTC)
+    now = datetime.now(UTC)
     facts = [
         ("operation", operation.operation_id),
-        ("name", printable(operation.name)),
-        ("type", printable(operation.operation_type)),
-        ("status", operation.status.value),
+        ("name", operation.name),
+        ("type", operation.operation_type),
+        ("status", ", ".join([operation.status.value, *_conditions(operation)])),
         ("progress", f"{operation.percentage:.1f} %"),
-        ("at", printable(operation.message)),
+        ("at", operation.message),
         ("units", f"{operation.items_completed} of {operation.items_planned or '?'}"),
         ("started", isoformat(operation.started_at)),
         (
             "took" if operation.ended_at else "running for",
-            seconds_text((end - operation.started_at).total_seconds()),
+            seconds_text(max(((operation.ended_at or now) - operation.started_at).total_seconds(), 0.0)),
         ),
-        ("trace", operation.trace_id or "none"),
     ]
+    if operation.last_progress_at is not None and operation.ended_at is None:
+        since = max((now - operation.last_progress_at).total_seconds(), 0.0)
+        facts.append(("last progress", f"{seconds_text(since)} ago"))
     if operation.estimated_remaining_seconds is not None:
         facts.append(("remaining", seconds_text(operation.estimated_remaining_seconds)))
-    if operation.error is not None:
-        facts.append(("failed in", printable(operation.error.step or "?")))
-        facts.append(("error", printable(f"{operation.error.type}: {operation.error.message}")))
-    if operation.lost_reason is not None:
-        facts.append(("lost", operation.lost_reason))
-    if operation.cancel_reason is not None:
-        facts.append(("cancelled", printable(operation.cancel_reason)))
+    facts.append(("trace", operation.trace_id or "none"))
+    facts.extend(_ending(operation))
     facts.append(("next", _next(operation)))
     return facts
 
 
+def _conditions(operation: Operation) -> list[str]:
+    return [name for name in ("slow", "stalled", "suspended") if getattr(operation, name)]
+
+
+def _ending(operation: Operation) -> list[tuple[str, str]]:
+    facts = []
+    if operation.error is not None:
+        facts.append(("failed in", operation.error.step or "?"))
+        facts.append(("error", f"{operation.error.type}: {operation.error.message}"))
+    if operation.lost_reason is not None:
+        facts.append(("lost", operation.lost_reason))
+    if operation.cancel_reason is not None:
+        facts.append(("cancelled", operation.cancel_reason))
+    return facts
+
+
 def _next(operation: Operation) -> str:
-    if operation.status is OperationStatus.RUNNING:
-        return f"ktrdr-otel operations cancel {operation.operation_id}"
-    return f"ktrdr-otel operations checkpoints {operation.operation_id}"
+    command = "checkpoints" if operation.status.is_terminal else "cancel"
+    return f"ktrdr-otel operations {command} {shlex.quote(operation.operation_id)}"

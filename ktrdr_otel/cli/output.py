@@ -1,23 +1,33 @@
 """What all commands share: errors in one line, JSON, and the store that they read."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ktrdr_otel.display.base import printable
+from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import KtrdrOtelError
-from ktrdr_otel.operations.service import OperationsService
-from ktrdr_otel.settings import load_settings
+
+if TYPE_CHECKING:
+    from ktrdr_otel.operations.service import OperationsService
 
 USAGE = 2  # exit code of what a user can mend
+
+Database = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL or SQLite file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def say_error(what: str, *, hint: str | None = None) -> None:
+    """One line on stderr."""
+    typer.echo(f"error: {printable(what)}{f'; {hint}' if hint else ''}", err=True)
 
 
 def fail(what: str, *, hint: str | None = None, code: int = USAGE) -> NoReturn:
     """The program ends with one line on stderr."""
-    typer.echo(f"error: {what}{f'; {hint}' if hint else ''}", err=True)
+    say_error(what, hint=hint)
     raise typer.Exit(code)
 
 
@@ -31,8 +41,10 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def service(database: str | None) -> Iterator[OperationsService]:
+def service(database: str | None) -> "Iterator[OperationsService]":
     """The service of that store, else of the one that the environment names."""
+    # Heavy: loaded by the command that needs it, so that `--help` answers at once.
+    from ktrdr_otel.settings import load_settings
     from ktrdr_otel.wiring import open_service
 
     with told():
@@ -43,7 +55,16 @@ def service(database: str | None) -> Iterator[OperationsService]:
             opened.close()
 
 
+def help_without_command(context: typer.Context) -> None:
+    """A group that is named without a command prints its help, and the program ends well."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
 def print_json(form: Any) -> None:
     """The form as JSON, indented for a person on a terminal, on one line for a program."""
-    indent = 2 if sys.stdout.isatty() else None
-    typer.echo(json.dumps(form, indent=indent, ensure_ascii=False))
+    if sys.stdout.isatty():
+        typer.echo(strict_json(form, indent=2, encoding=sys.stdout.encoding))
+    else:
+        typer.echo(strict_json(form))
