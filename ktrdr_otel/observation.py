@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from ktrdr_otel import context, semconv
+from ktrdr_otel import context, overhead, semconv
 from ktrdr_otel.bridge.live import LiveOperation
 from ktrdr_otel.bridge.pump import Pump
 from ktrdr_otel.bridge.report import Report
@@ -56,6 +56,7 @@ class Observation:
         self._clock = clock
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._generation = context.fork_generation()
+        self._began_ns = clock.monotonic_ns()
 
     def status(self) -> dict[str, Any]:
         """Where the operation is right now, with all that has happened before the call.
@@ -79,6 +80,34 @@ class Observation:
         """What was reported so far: units against the plan, silence, time per phase."""
         self._pump.drain()
         return self._live.report()
+
+    def last_message(self) -> str:
+        """The words for where the operation is."""
+        self._pump.drain()
+        return self._live.progress().message
+
+    def failed_at(self) -> str | None:
+        """The words for the unit that failed first; None while none has."""
+        self._pump.drain()
+        return self._live.failed_at()
+
+    def elapsed_seconds(self) -> float:
+        """How long the operation has been running."""
+        return (self._clock.monotonic_ns() - self._began_ns) / 1e9
+
+    def store(self) -> str:
+        """Where its record is."""
+        return self._service.describe()
+
+    def overhead_seconds(self) -> float | None:
+        """What observing has cost so far, in seconds of CPU: our threads, and the checkpoints themselves.
+
+        None where the platform does not account for threads.
+        """
+        threads = overhead.thread_seconds()
+        if threads is None:
+            return None
+        return threads + self.report().checkpoints * overhead.checkpoint_seconds()
 
     def end(self, error: BaseException | None, traceback: TracebackType | None) -> None:
         """The operation has ended, by `error` or well: its span, record and listeners know. Never raises."""

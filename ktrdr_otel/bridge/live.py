@@ -15,7 +15,7 @@ from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.progress.estimate import Pace
 from ktrdr_otel.progress.events import Tick, Unit
 from ktrdr_otel.progress.manager import GenericProgressManager
-from ktrdr_otel.progress.messages import describe
+from ktrdr_otel.progress.messages import describe, sentence
 from ktrdr_otel.progress.plan import PHASE_OF_TYPE, Plan, phase_of
 from ktrdr_otel.tracking import Track
 
@@ -204,7 +204,7 @@ class LiveOperation:
         """The operation has ended so; its last state."""
         self._status = status
         if status is OperationStatus.COMPLETED:
-            self._bridge.on_complete()
+            self._bridge.on_complete(f"{sentence(self._type)} complete")
         progress = self.progress()
         self._tell(lambda listener: listener.status_changed(self.operation_id, status, progress, error))
         return progress

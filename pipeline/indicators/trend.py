@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import talib
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from pipeline.indicators.base import (
     SINGLE,
@@ -42,11 +42,13 @@ class EmaParams(AverageParams):
 
 
 class MacdParams(Params):
-    """ktrdr's defaults."""
+    """ktrdr's defaults; some of its files write the shorter names."""
 
-    fast_period: Period = 12
-    slow_period: Period = 26
-    signal_period: Annotated[int, Field(ge=1, le=500)] = 9
+    fast_period: Annotated[Period, Field(validation_alias=AliasChoices("fast_period", "fast"))] = 12
+    slow_period: Annotated[Period, Field(validation_alias=AliasChoices("slow_period", "slow"))] = 26
+    signal_period: Annotated[
+        int, Field(ge=1, le=500, validation_alias=AliasChoices("signal_period", "signal"))
+    ] = 9
     source: Source = "close"
 
     @model_validator(mode="after")

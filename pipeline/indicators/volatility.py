@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import talib
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.indicators.base import (
     SINGLE,
@@ -49,13 +49,21 @@ class DonchianParams(PeriodParams):
 
 
 class SqueezeParams(Params):
-    """ktrdr's defaults."""
+    """ktrdr's defaults; `period` sets both periods at once."""
 
     bb_period: Period = 20
     bb_multiplier: Multiplier = 2.0
     kc_period: Period = 20
     kc_multiplier: Multiplier = 2.0
     source: Source = "close"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_period(cls, given: object) -> object:
+        if not isinstance(given, dict) or "period" not in given:
+            return given
+        rest = {name: value for name, value in given.items() if name != "period"}
+        return {"bb_period": given["period"], "kc_period": given["period"], **rest}
 
 
 def atr(bars: pd.DataFrame, params: PeriodParams) -> Outputs:

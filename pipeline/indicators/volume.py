@@ -49,7 +49,7 @@ class AdLineParams(Params):
     smoothing_period: Period = 21
 
 
-def obv(bars: pd.DataFrame, params: Params) -> Outputs:  # noqa: ARG001 # it has no parameters
+def obv(bars: pd.DataFrame, params: Params) -> Outputs:
     """On-Balance Volume (Granville 1963): volume added on rises and subtracted on falls, from 0 at the first bar."""
     rises = np.sign(np.diff(column(bars, "close"), prepend=np.nan))
     flows = np.where(np.isnan(rises), 0.0, rises) * column(bars, "volume")
@@ -100,7 +100,7 @@ def cmf(bars: pd.DataFrame, params: CmfParams) -> Outputs:
     }
 
 
-def ad_line(bars: pd.DataFrame, params: AdLineParams) -> Outputs:  # noqa: ARG001 # see its parameters
+def ad_line(bars: pd.DataFrame, params: AdLineParams) -> Outputs:
     """Accumulation/Distribution Line (Chaikin): the sum of money flow volume since the first bar, and by-products.
 
     `roc_10` is its change over 10 bars in percent, `momentum_21` over 21 bars, `relative_strength` its distance

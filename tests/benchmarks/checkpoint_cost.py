@@ -6,18 +6,13 @@ compares what the observed loop takes while the background threads of each side 
 adds the wait until all that the loop left behind has been processed and stored.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from tqdm import tqdm
 
-from ktrdr_otel import checkpoint, observe, semconv, track
-from ktrdr_otel.observation import Observation
-from tests.benchmarks.harness import Spread, interleaved, report
+from ktrdr_otel import semconv
 
 UNITS = 10_000
 PAIRS = 12

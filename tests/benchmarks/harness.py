@@ -28,7 +28,9 @@ class Spread:
         return cls(median, lower, upper, len(figures))
 
 
-def interleaved(pairs: int, first: Callable[[], float], second: Callable[[], float]) -> list[tuple[float, float]]:
+def interleaved(
+    pairs: int, first: Callable[[], float], second: Callable[[], float]
+) -> list[tuple[float, float]]:
     """The figures of both, taken in turn; who begins alternates, so that a drift hits both alike."""
     figures = []
     for pair in range(pairs):
