@@ -67,6 +67,12 @@ class Observation:
         self._pump.drain()
         return self._live.status()
 
+    def flush(self) -> bool:
+        """Whether all that has happened before the call is stored, and its spans delivered."""
+        self._pump.drain()
+        stored = self._service.flush()
+        return self._provider.flush(self._shutdown_timeout_seconds) and stored
+
     def cancel(self, reason: str = "Operation cancelled") -> None:
         """The operation stops at its next checkpoint or tick."""
         self.active.token.cancel(reason)

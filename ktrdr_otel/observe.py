@@ -11,6 +11,8 @@ from ktrdr_otel.context import current_operation
 from ktrdr_otel.tracking import Track, length_of
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from ktrdr_otel.bridge.live import Listener
     from ktrdr_otel.observation import Observation
     from ktrdr_otel.progress.plan import Plan
@@ -24,7 +26,8 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
     Works without configuration (an embedded SQLite store, no exporter) and inside an application that has
     set up OpenTelemetry itself. `plan` tells how many units there will be, which makes the ratio exact;
     without one it comes from the items' index and total. `display` is `auto` (a terminal or a notebook shows
-    live progress, elsewhere log records do), `live`, `plain`, `json` or `off`.
+    live progress, elsewhere log records do), `live`, `plain`, `json` or `off`. `exporters` get the trace
+    beside those that the environment names, unless the application has a provider of its own.
 
     An exception ends the operation as failed and goes on to the caller; `KeyboardInterrupt` and
     `CancellationError` end it as cancelled, `SystemExit(0)` as completed. Raises `OperationExistsError` when
@@ -47,6 +50,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         database: str | None = None,
         otlp_endpoint: str | None = None,
         trace_file: Path | None = None,
+        exporters: "Iterable[SpanExporter]" = (),
         cancellation_token: CancellationToken | None = None,
         listeners: "Iterable[Listener]" = (),
     ) -> None:
@@ -58,6 +62,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         self._database = database
         self._otlp_endpoint = otlp_endpoint
         self._trace_file = trace_file
+        self._exporters = tuple(exporters)
         self._token = cancellation_token or CancellationToken()
         self._listeners = tuple(listeners)
         self._observation: Observation | None = None
@@ -77,6 +82,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
             token=self._token,
             otlp_endpoint=self._otlp_endpoint,
             trace_file=self._trace_file,
+            exporters=self._exporters,
             listeners=self._listeners,
         )
         return self._observation

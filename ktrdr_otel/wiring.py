@@ -2,8 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from ktrdr_otel import context, semconv
 from ktrdr_otel.bridge.live import Listener, LiveOperation
@@ -91,6 +93,7 @@ def begin(
     token: CancellationToken,
     otlp_endpoint: str | None,
     trace_file: Path | None,
+    exporters: Sequence[SpanExporter],
     listeners: Iterable[Listener],
 ) -> Observation:
     """The operation runs: its root span is open, its record stored, its progress read.
@@ -99,7 +102,9 @@ def begin(
     """
     run = runtime(settings)
     service = run.service(settings)
-    pinned = choose_provider(processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file)
+    pinned = choose_provider(
+        processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
+    )
     active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox)
     root = Checkpoint(
         semconv.OPERATION_SPAN,

@@ -61,12 +61,13 @@ def choose_provider(
     processors: Sequence[SpanProcessor] = (),
     otlp_endpoint: str | None = None,
     trace_file: Path | None = None,
+    exporters: Sequence[SpanExporter] = (),
 ) -> PinnedProvider:
     """The provider for an operation that begins now; `processors` see its spans from now on.
 
     The application's, if it has installed an SDK provider: then its pipeline alone exports, and the other two
     arguments are not used, which is logged. Else a private one, which exports to `otlp_endpoint` (OTLP/HTTP
-    base URL) or as `OTEL_*` says, and to `trace_file`. Raises `SettingsError` for what cannot be used.
+    base URL) or as `OTEL_*` says, to `trace_file` and to `exporters`. Raises `SettingsError` for what cannot be used.
     """
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and not sdk_disabled():
@@ -79,7 +80,9 @@ def choose_provider(
             )
         described = "the application's provider, which exports by itself"
         return PinnedProvider(provider, _tracer(provider), False, None, described)
-    return private_provider(processors=processors, otlp_endpoint=otlp_endpoint, trace_file=trace_file)
+    return private_provider(
+        processors=processors, otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
+    )
 
 
 def private_provider(
@@ -87,12 +90,13 @@ def private_provider(
     processors: Sequence[SpanProcessor] = (),
     otlp_endpoint: str | None = None,
     trace_file: Path | None = None,
+    exporters: Sequence[SpanExporter] = (),
 ) -> PinnedProvider:
     """A provider of our own: standard resource, limits and sampler, but every span is recorded.
 
     The global provider is left alone and nothing is registered for the interpreter's exit.
     """
-    exporters = [] if sdk_disabled() else _exporters(otlp_endpoint, trace_file)
+    chosen = [] if sdk_disabled() else [*_exporters(otlp_endpoint, trace_file), *exporters]
     provider = TracerProvider(
         sampler=AlwaysRecordSampler(_standard_sampler()),
         resource=standard_resource(),
@@ -101,16 +105,16 @@ def private_provider(
     for processor in processors:
         provider.add_span_processor(processor)
     queue = None
-    if exporters:
+    if chosen:
         limits = queue_limits_from_environment()
         queue = ExportQueue(
-            exporters,
+            chosen,
             max_queue=limits.max_queue,
             max_batch=limits.max_batch,
             interval_seconds=limits.interval_seconds,
         )
         provider.add_span_processor(ExportProcessor(queue))
-    targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in exporters]
+    targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
     described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
     return PinnedProvider(provider, _tracer(provider), True, queue, described)
 

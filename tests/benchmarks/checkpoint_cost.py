@@ -6,13 +6,22 @@ compares what the observed loop takes while the background threads of each side 
 adds the wait until all that the loop left behind has been processed and stored.
 """
 
+import os
+import statistics
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
+from tqdm import tqdm
 
-from ktrdr_otel import semconv
+from ktrdr_otel import checkpoint, observe, semconv, track
+from ktrdr_otel.observation import Observation
+from ktrdr_otel.progress.plan import Plan
+from tests.benchmarks.harness import Spread, interleaved, report
 
 UNITS = 10_000
 PAIRS = 12
@@ -28,33 +37,102 @@ class Discard(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+def bare_loop(tracer: Tracer, batch: BatchSpanProcessor) -> tuple[float, float]:
+    """Seconds of a loop of bare spans, and until all of them have been exported."""
+    began = time.perf_counter()
+    for index in range(1, UNITS + 1):
+        with tracer.start_as_current_span(
+            "computing_indicator RSI",
+            attributes={
+                semconv.OPERATION_ID: "bench",
+                semconv.PROGRESS_TYPE: semconv.INDICATOR_COMPUTATION,
+                semconv.STEP: semconv.COMPUTING_INDICATOR,
+                semconv.SYMBOL_NAME: "AAPL",
+                semconv.SYMBOL_INDEX: 2,
+                semconv.SYMBOL_TOTAL: 5,
+                semconv.TIMEFRAME: "1h",
+                semconv.ITEM_NAME: "RSI",
+                semconv.ITEM_INDEX: index,
+                semconv.ITEM_TOTAL: UNITS,
+            },
+        ):
+            pass
+    looped = time.perf_counter()
+    batch.force_flush()
+    return looped - began, time.perf_counter() - began
+
+
+def checkpoint_loop(observation: Observation) -> tuple[float, float]:
+    """Seconds of a loop of checkpoints, and until all of them have been exported and stored."""
+    began = time.perf_counter()
+    for index in range(1, UNITS + 1):
+        with checkpoint(
+            "indicator_computation",
+            symbol="AAPL",
+            symbol_index=2,
+            total_symbols=5,
+            timeframe="1h",
+            indicator_name="RSI",
+            indicator_index=index,
+            total_indicators=UNITS,
+        ):
+            pass
+    looped = time.perf_counter()
+    observation.flush()
+    return looped - began, time.perf_counter() - began
+
+
+def track_loop() -> float:
+    """Seconds of a tracked loop whose turns do nothing."""
+    began = time.perf_counter()
+    for _ in track(range(TURNS), "batch", total=TURNS):
+        pass
+    return time.perf_counter() - began
+
+
+def tqdm_loop() -> float:
+    """Seconds of the same loop under tqdm."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        began = time.perf_counter()
+        for _ in tqdm(range(TURNS), total=TURNS, file=nowhere):
+            pass
+        return time.perf_counter() - began
+
+
 def main() -> None:
     """The figures are printed."""
     provider = TracerProvider()
     batch = BatchSpanProcessor(Discard(), max_queue_size=2 * UNITS)
     provider.add_span_processor(batch)
     tracer = provider.get_tracer("bare")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        observe(
+            "bench",
+            display="off",
+            database=str(Path(folder) / "operations.db"),
+            exporters=[Discard()],
+            plan=Plan.training(steps=0, indicators=(PAIRS + 1) * UNITS, fuzzy_sets=0, epochs=1),
+        ) as observation,
+    ):
+        bare_loop(tracer, batch)
+        checkpoint_loop(observation)
+        spans = interleaved(PAIRS, lambda: bare_loop(tracer, batch), lambda: checkpoint_loop(observation))
+        loops = interleaved(TRACK_PAIRS, tqdm_loop, track_loop)
+    report(
+        "checkpoint_cost",
+        {
+            "ratio": statistics.median(ours[0] / bare[0] for bare, ours in spans),
+            "ratio_spread": Spread.of([ours[0] / bare[0] for bare, ours in spans]),
+            "ratio_to_the_end": Spread.of([ours[1] / bare[1] for bare, ours in spans]),
+            "bare_microseconds": Spread.of([bare[0] / UNITS * 1e6 for bare, _ in spans]),
+            "checkpoint_microseconds": Spread.of([ours[0] / UNITS * 1e6 for _, ours in spans]),
+            "track_ratio": statistics.median(ours / theirs for theirs, ours in loops),
+            "track_ratio_spread": Spread.of([ours / theirs for theirs, ours in loops]),
+            "track_microseconds": Spread.of([ours / TURNS * 1e6 for _, ours in loops]),
+        },
+    )
 
-    def bare() -> tuple[float, float]:
-        began = time.perf_counter()
-        with tracer.start_as_current_span("timeframe 1h"):
-            for index in range(1, UNITS + 1):
-                with tracer.start_as_current_span(
-                    "computing_indicator RSI",
-                    attributes={
-                        semconv.OPERATION_ID: "bench",
-                        semconv.PROGRESS_TYPE: semconv.INDICATOR_COMPUTATION,
-                        semconv.STEP: semconv.COMPUTING_INDICATOR,
-                        semconv.SYMBOL_NAME: "AAPL",
-                        semconv.SYMBOL_INDEX: 2,
-                        semconv.SYMBOL_TOTAL: 5,
-                        semconv.TIMEFRAME: "1h",
-                        semconv.ITEM_NAME: "RSI",
-                        semconv.ITEM_INDEX: index,
-                        semconv.ITEM_TOTAL: UNITS,
-                    },
-                ):
-                    pass
-        looped = time.perf_counter()
-        batch.force_flush()
-        return looped - began, time.perf_counter() - began
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Spread:
         return cls(median, lower, upper, len(figures))
 
 
-def interleaved(
-    pairs: int, first: Callable[[], float], second: Callable[[], float]
-) -> list[tuple[float, float]]:
+T = TypeVar("T")
+
+
+def interleaved(pairs: int, first: Callable[[], T], second: Callable[[], T]) -> list[tuple[T, T]]:
     """The figures of both, taken in turn; who begins alternates, so that a drift hits both alike."""
     figures = []
     for pair in range(pairs):
