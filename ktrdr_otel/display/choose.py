@@ -40,8 +40,10 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def is_drawable(stream: TextIO | None) -> bool:
-    """Whether the stream is a terminal that can redraw lines."""
-    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    """Whether the stream is a terminal that can redraw lines and has the letters of the picture."""
+    if stream is None or not is_terminal(stream) or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        return False
+    return (stream.encoding or "utf-8").lower().startswith("utf")
 
 
 def _suiting(stream: TextIO | None) -> Display:

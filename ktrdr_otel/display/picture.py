@@ -22,7 +22,6 @@ COLOURS = {
     OperationStatus.LOST: "red",
 }
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_ASCII_BLOCKS = "_.:-=+*#"
 _NARROW = 60  # columns, below which the bars give way to the numbers
 _WORD = 14  # columns of the first column
 
@@ -35,14 +34,13 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         heard, progress = self._heard, self._heard.progress
-        plain = options.ascii_only or options.encoding.lower() == "ascii"
         wide = options.max_width >= _NARROW
-        parts: list[RenderableType] = [self._head(options.max_width, plain)]
+        parts: list[RenderableType] = [self._head(options.max_width)]
         if progress is not None:
             parts.append(_bars(_rows(progress), progress, wide))
-            parts.append(self._now(progress, plain, wide))
+            parts.append(self._now(progress, wide))
             if heard.metrics:
-                parts.extend(self._training(plain, wide))
+                parts.extend(self._training(wide))
         if heard.error is not None:
             where = f" in {heard.error.step}" if heard.error.step else ""
             text = printable(f"{heard.error.type}{where}: {heard.error.message}")
@@ -54,25 +52,25 @@ class Picture:
             room = min(room, console.size.height - used - 1)
         if heard.last and room > 1:
             yield Text()
-            yield from (_step(step, plain) for step in heard.last[-(room - 1) :])
+            yield from (_step(step) for step in heard.last[-(room - 1) :])
 
-    def _head(self, width: int, plain: bool) -> RenderableType:
+    def _head(self, width: int) -> RenderableType:
         heard = self._heard
         colour = COLOURS[heard.status]
         ending = Text.assemble((heard.status.value, colour), f"  {seconds_text(heard.elapsed_seconds)}")
         name, operation_id = printable(heard.name), printable(heard.operation_id)
         title = Text(no_wrap=True, overflow="ellipsis")
-        title.append("* " if plain else "● ", style=colour)
+        title.append("● ", style=colour)
         title.append(name, style="bold")
         if len(name) + len(operation_id) + len(ending) + 8 <= width:
             title.append(f"  {operation_id}", style="dim")
         return _beside(title, ending)
 
-    def _now(self, progress: Progress, plain: bool, wide: bool) -> RenderableType:
+    def _now(self, progress: Progress, wide: bool) -> RenderableType:
         if self._heard.status is not OperationStatus.RUNNING:
             return Text("  " + printable(progress.message), style="dim", no_wrap=True, overflow="ellipsis")
         step = Text(no_wrap=True, overflow="ellipsis")
-        step.append("> " if plain else "▸ ", style="cyan")
+        step.append("▸ ", style="cyan")
         step.append(printable(progress.message), style="bold")
         pace = Text()
         if wide and self._heard.rate is not None:
@@ -82,7 +80,7 @@ class Picture:
             pace.append(f"  {left}" if pace else left, style="magenta")
         return _beside(step, pace)
 
-    def _training(self, plain: bool, wide: bool) -> Iterator[Text]:
+    def _training(self, wide: bool) -> Iterator[Text]:
         figures = Text(no_wrap=True, overflow="ellipsis")
         for name, value in self._heard.metrics.items():
             figures.append(f"  {printable(name).replace('_', ' ')} ", style="dim")
@@ -90,15 +88,14 @@ class Picture:
         if not wide:
             yield figures
             return
-        blocks = _ASCII_BLOCKS if plain else _BLOCKS
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append("  ")
-        line.append(sparkline(self._heard.losses[-24:], blocks), style="yellow")
+        line.append(sparkline(self._heard.losses[-24:]), style="yellow")
         line.append_text(figures)
         yield line
 
 
-def sparkline(values: Sequence[float], blocks: str = _BLOCKS) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """The values as blocks, the largest the highest; one that is no number is a blank.
 
     >>> sparkline([3.0, 2.0, 1.0])
@@ -108,9 +105,9 @@ def sparkline(values: Sequence[float], blocks: str = _BLOCKS) -> str:
     if not finite:
         return ""
     low, span = min(finite), (max(finite) - min(finite)) or 1.0
-    top = len(blocks) - 1
+    top = len(_BLOCKS) - 1
     return "".join(
-        blocks[round((value - low) / span * top)] if math.isfinite(value) else " " for value in values
+        _BLOCKS[round((value - low) / span * top)] if math.isfinite(value) else " " for value in values
     )
 
 
@@ -142,11 +139,10 @@ def _bars(rows: Sequence[tuple[str, int, int]], progress: Progress, wide: bool) 
     return table
 
 
-def _step(step: Step, plain: bool) -> Text:
-    well, badly = ("+ ", "x ") if plain else ("✓ ", "✗ ")
+def _step(step: Step) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("  ")
-    line.append(well if step.well else badly, style="green" if step.well else "red")
+    line.append("✓ " if step.well else "✗ ", style="green" if step.well else "red")
     line.append(f"{seconds_text(step.seconds):>9}  {printable(step.what)}", style="dim")
     return line
 

@@ -58,7 +58,7 @@ class PlainLines:
 
     def _say(self, unit: Unit, progress: Progress, rest: str) -> None:
         self._scope = (str(unit.context.get("symbol")), str(unit.context.get("timeframe")))
-        self._pace.line(str(unit.progress_type), self._scope, _place(progress) + rest)
+        self._pace.line(str(unit.progress_type), self._scope, _place(progress) + printable(rest))
 
 
 def _place(progress: Progress) -> str:
