@@ -78,11 +78,12 @@ class LiveOperation:
         self._status = OperationStatus.RUNNING
         self._open: dict[int, Unit] = {}
         self._loop_counts: dict[int, int] = {}
+        self._latest: Unit | None = None  # begun, and not told to the bridge yet
         self._last_progress_ns: int | None = None
         self._failed_at: str | None = None
         self._changed = True
         self.faults = 0
-        self._report = Report(clock.monotonic_ns())
+        self._report = Report(clock.monotonic_ns(), phase_of)
         self._tell(lambda listener: listener.operation_started(new))
 
     def started(self, unit: Unit) -> None:
@@ -90,42 +91,79 @@ class LiveOperation:
         if not self._planned and unit.progress_type is not None:
             self._widen_plan(unit)
         self._open[unit.span_id] = unit
-        route_started(self._bridge, unit)
         self._service.record(unit)
         self._report.updated_at(unit.seen_monotonic_ns)
         self._changed = True
-        if self._listeners:
-            progress = self.progress()
-            self._tell(lambda listener: listener.unit_started(unit, progress))
+        if self.passes_units:
+            # Nobody hears of each single one: the latest is told when the inbox is empty.
+            self._latest = unit
+            return
+        route_started(self._bridge, unit)
+        progress = self.progress()
+        self._tell(lambda listener: listener.unit_started(unit, progress))
 
     def take_open(self, span_id: int) -> Unit | None:
         """The open unit of that span, which from now on is not open any more; None if there is none."""
         return self._open.pop(span_id, None)
 
+    @property
+    def passes_units(self) -> bool:
+        """Whether a unit that begins and ends between two looks may be told as a whole, by `passed`.
+
+        Such units are the many, and nobody could have seen them begin.
+        """
+        return self._planned and not self._listeners
+
+    def passed(self, unit: Unit, began_monotonic_ns: int) -> None:
+        """A unit has begun and ended."""
+        self._report.updated_at(began_monotonic_ns)
+        self._latest = unit
+        self._end(unit)
+
     def finished(self, unit: Unit) -> None:
         """A span of the operation has ended."""
-        if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
-            self._failed_at = describe(unit.progress_type, unit.context)
-        if self._planned or not self._is_nested(unit):
-            route_finished(self._bridge, unit)
-            if not self._bridge.has_plan and unit.is_finished_work and unit.progress_type is not None:
-                self._plan.finish(unit.progress_type)
-        if unit.is_finished_work:
-            self._pace.finished(unit)
-            self._last_progress_ns = unit.ended_ns
-        self._service.record(unit)
-        self._report.updated_at(unit.seen_monotonic_ns)
-        self._report.ended(unit, phase_of(unit.progress_type))
-        self._changed = True
+        if not self._planned and self._is_nested(unit):
+            self._end(unit, counts=False)
+        else:
+            self._end(unit)
         if self._listeners:
             progress = self.progress()
             self._tell(lambda listener: listener.unit_finished(unit, progress))
+
+    def _end(self, unit: Unit, *, counts: bool = True) -> None:
+        if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
+            self._failed_at = describe(unit.progress_type, unit.context)
+        done = unit.is_finished_work
+        if done:
+            self._pace.finished(unit)
+            self._last_progress_ns = unit.ended_ns
+            if counts:
+                self._count(unit)
+        self._service.record(unit)
+        self._report.updated_at(unit.seen_monotonic_ns)
+        self._report.ended(unit, done)
+        self._changed = True
+
+    def _count(self, unit: Unit) -> None:
+        if unit.progress_type == semconv.EPOCH:
+            self._tell_latest()
+            route_finished(self._bridge, unit)
+        if unit.progress_type is not None:
+            self._plan.finish(unit.progress_type)
+        if not self._planned or self._listeners:
+            self._bridge.refresh()
+
+    def _tell_latest(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            route_started(self._bridge, latest)
 
     def looped(self, loop: Track[Any], seen_ns: int) -> None:
         """A tracked loop has moved, or ended."""
         if loop.count == self._loop_counts.get(id(loop), 0):
             return
         self._loop_counts[id(loop)] = loop.count
+        self._tell_latest()
         tick = _tick_of(loop, self.operation_id, seen_ns)
         if tick.epoch_index is None and not self._planned and loop.total is not None:
             self._plan.expect(tick.unit, loop.total)
@@ -145,10 +183,12 @@ class LiveOperation:
 
     def settle(self) -> None:
         """Loops are told as far as they are; the latest state is on its way to the store."""
+        self._tell_latest()
         for loop in list(self._active.loops or ()):
             self.looped(loop, self._clock.monotonic_ns())
         if self._changed:
             self._changed = False
+            self._bridge.refresh()
             self._service.progress(self.operation_id, self.progress())
 
     def forgo(self, progress_type: str) -> None:
@@ -203,6 +243,7 @@ class LiveOperation:
     def finish(self, status: OperationStatus, error: OperationError | None) -> Progress:
         """The operation has ended so; its last state."""
         self._status = status
+        self._tell_latest()
         if status is OperationStatus.COMPLETED:
             self._bridge.on_complete(f"{sentence(self._type)} complete")
         progress = self.progress()

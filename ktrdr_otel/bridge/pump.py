@@ -5,7 +5,8 @@ import threading
 from typing import Any
 
 from ktrdr_otel.bridge.live import LiveOperation
-from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span
+from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span, whole_unit
+from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.context import Happening, Inbox
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ class Pump:
         self._inbox = inbox
         self._interval_seconds = interval_seconds
         self._lives: dict[str, LiveOperation] = {}
+        self._begun: dict[Checkpoint, int] = {}  # begun in this drain: when
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,11 +52,12 @@ class Pump:
         """All that was in the inbox at the call has been told; each operation's latest state is on its way."""
         with self._lock:
             for _ in range(len(self._inbox)):
-                entry = self._inbox.popleft()
+                happening, subject, seen_ns = self._inbox.popleft()
                 try:
-                    self._dispatch(*entry)
+                    self._dispatch(happening, subject, seen_ns)
                 except Exception:
                     self._contain()
+            self._tell_begun()
             for live in list(self._lives.values()):
                 try:
                     live.settle()
@@ -65,6 +68,7 @@ class Pump:
         """The child of a fork has no operations, no thread, and a lock that nobody holds."""
         self._inbox.clear()
         self._lives.clear()
+        self._begun.clear()
         self._lock = threading.RLock()
         self._thread = None
 
@@ -74,19 +78,48 @@ class Pump:
 
     def _dispatch(self, happening: Happening, subject: Any, seen_ns: int) -> None:
         if happening is Happening.STARTED:
-            live = self._lives.get(subject.operation.operation_id)
-            if live is not None:
-                live.started(unit_of_checkpoint(subject, live.operation_id, seen_ns))
-        elif happening is Happening.ENDED:
-            live = self._lives.get(subject.operation.operation_id)
-            if live is not None and (opened := live.take_open(subject.identity().span_id)) is not None:
-                live.finished(ended_unit(opened, subject, seen_ns))
-        elif happening is Happening.LOOP_ENDED:
+            # What ends before this drain does is told as a whole, so the start waits.
+            self._begun[subject] = seen_ns
+            return
+        if happening is Happening.ENDED:
+            self._end(subject, seen_ns)
+            return
+        if happening is Happening.LOOP_ENDED:
+            self._tell_begun()
             live = self._lives.get(subject.operation.operation_id)
             if live is not None:
                 live.loop_ended(subject, seen_ns)
         elif (unit := unit_of_span(subject, seen_ns)) is not None:
+            self._tell_begun()
             self._dispatch_span(happening, unit)
+
+    def _end(self, checkpoint: Checkpoint, seen_ns: int) -> None:
+        began_ns = self._begun.get(checkpoint)
+        live = self._live_of(checkpoint)
+        if live is None:
+            self._begun.pop(checkpoint, None)
+            return
+        if began_ns is not None and live.passes_units:
+            del self._begun[checkpoint]
+            live.passed(whole_unit(checkpoint, live.operation_id, seen_ns), began_ns)
+            return
+        self._tell_begun()
+        opened = live.take_open(checkpoint.identity().span_id)
+        if opened is not None:
+            live.finished(ended_unit(opened, checkpoint, seen_ns))
+
+    def _tell_begun(self) -> None:
+        if not self._begun:
+            return
+        begun, self._begun = self._begun, {}
+        for checkpoint, seen_ns in begun.items():
+            live = self._live_of(checkpoint)
+            if live is not None:
+                live.started(unit_of_checkpoint(checkpoint, live.operation_id, seen_ns))
+
+    def _live_of(self, checkpoint: Checkpoint) -> LiveOperation | None:
+        operation = checkpoint.operation
+        return None if operation is None else self._lives.get(operation.operation_id)
 
     def _dispatch_span(self, happening: Happening, unit: Any) -> None:
         live = self._lives.get(unit.operation_id)

@@ -82,17 +82,15 @@ def route_started(bridge: TrainingProgressBridge, unit: Unit) -> None:
 
 
 def route_finished(bridge: TrainingProgressBridge, unit: Unit) -> None:
-    """Finished work counts; what failed or was cancelled does not."""
-    if not unit.is_finished_work or unit.progress_type is None:
+    """The bridge hears of the end of an epoch, with its metrics; of other ends the plan keeps count."""
+    if unit.progress_type != semconv.EPOCH or not unit.is_finished_work:
         return
-    if unit.progress_type == semconv.EPOCH:
-        index, total = unit.context.get("epoch_index"), unit.context.get("total_epochs")
-        bridge.on_epoch(
-            (index if isinstance(index, int) else 1) - 1,
-            total if isinstance(total, int) else None,
-            {"progress_type": semconv.EPOCH, **callback_metrics(unit.metrics or {})},
-        )
-    bridge.unit_finished(unit.progress_type)
+    index, total = unit.context.get("epoch_index"), unit.context.get("total_epochs")
+    bridge.on_epoch(
+        (index if isinstance(index, int) else 1) - 1,
+        total if isinstance(total, int) else None,
+        {"progress_type": semconv.EPOCH, **callback_metrics(unit.metrics or {})},
+    )
 
 
 def route_tick(bridge: TrainingProgressBridge, tick: Tick) -> None:

@@ -267,11 +267,10 @@ class TrainingProgressBridge:
             context=context,
         )
 
-    def unit_finished(self, progress_type: str) -> None:
-        """One more unit of the type is done: the percentage follows, message and context stay."""
+    def refresh(self) -> None:
+        """The percentage follows the plan; message and context stay."""
         if self._plan is None:
             return
-        self._plan.finish(progress_type)
         self._emit(
             current_step=self._last_epoch_step,
             percentage=self._last_percentage,

@@ -33,6 +33,31 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) 
     )
 
 
+def whole_unit(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
+    """The unit that the checkpoint was, from its start to its end."""
+    attributes = checkpoint.attributes
+    progress_type = attributes.get(semconv.PROGRESS_TYPE)
+    identity = checkpoint.identity()
+    parent = checkpoint.parent
+    source: Any = checkpoint.own or checkpoint.span
+    error = checkpoint.error
+    return Unit(
+        operation_id,
+        identity.trace_id,
+        identity.span_id,
+        None if parent is None else parent.identity().span_id,
+        checkpoint.name,
+        progress_type,
+        context_of(progress_type, attributes),
+        source.start_time,
+        seen_ns,
+        source.end_time,
+        checkpoint.metrics,
+        None if error is None else UnitError(*error),
+        checkpoint.cancelled,
+    )
+
+
 def ended_unit(started: Unit, checkpoint: Checkpoint, seen_ns: int) -> Unit:
     """The same unit at its end."""
     source: Any = checkpoint.own or checkpoint.span

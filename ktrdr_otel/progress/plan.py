@@ -57,6 +57,8 @@ class Plan:
         self._finished: dict[str, int] = dict.fromkeys(self._planned, 0)
         self._partial: dict[str, float] = {}
         self._complete = False
+        # What one unit of each type adds to the ratio; made anew when the plan changes, not at each unit.
+        self._weights: dict[str, float] | None = None
 
     @classmethod
     def training(
@@ -113,7 +115,9 @@ class Plan:
     def expect(self, progress_type: str, count: int) -> None:
         """There are at least that many units of the type."""
         with self._lock:
-            self._planned[progress_type] = max(count, self._planned.get(progress_type, 0))
+            if count > self._planned.get(progress_type, -1):
+                self._planned[progress_type] = count
+                self._weights = None
             self._finished.setdefault(progress_type, 0)
 
     def finish(self, progress_type: str) -> None:
@@ -123,14 +127,18 @@ class Plan:
             self._finished[progress_type] = finished
             if finished > self._planned.get(progress_type, 0):
                 self._planned[progress_type] = finished
-            self._partial.pop(progress_type, None)
+                self._weights = None
+            if self._partial:
+                self._partial.pop(progress_type, None)
 
     def reach(self, progress_type: str, count: int) -> None:
         """That many units of the type are done by now; never fewer than before."""
         with self._lock:
             finished = max(count, self._finished.get(progress_type, 0))
             self._finished[progress_type] = finished
-            self._planned[progress_type] = max(finished, self._planned.get(progress_type, 0))
+            if finished > self._planned.get(progress_type, -1):
+                self._planned[progress_type] = finished
+                self._weights = None
 
     def partly(self, progress_type: str, fraction: float) -> None:
         """The unit of the type that is under way is done to that fraction, 0-1."""
@@ -142,7 +150,9 @@ class Plan:
         with self._lock:
             planned, finished = self._planned.get(progress_type, 0), self._finished.get(progress_type, 0)
             self._planned[progress_type] = finished
+            self._finished.setdefault(progress_type, 0)
             self._partial.pop(progress_type, None)
+            self._weights = None
             return planned - finished
 
     def complete(self) -> None:
@@ -154,19 +164,29 @@ class Plan:
         if self._complete:
             return 1.0
         with self._lock:
-            if not self._planned.get(semconv.EPOCH):
-                return min(self._share_done(tuple(self._planned)), _ALMOST)
-            done = whole = 0.0
-            for phases, share in _SHARES:
-                kinds = [kind for kind in self._planned if PHASE_OF_TYPE.get(kind) in phases]
-                if any(self._planned[kind] for kind in kinds):
-                    whole += share
-                    done += share * self._share_done(kinds)
-        return min(done / whole, _ALMOST) if whole else 0.0
+            weights = self._weights
+            if weights is None:
+                weights = self._weights = self._weigh()
+            ratio = 0.0
+            for kind, finished in self._finished.items():
+                ratio += finished * weights[kind]
+            for kind, fraction in self._partial.items():
+                ratio += fraction * weights.get(kind, 0.0)
+        return min(ratio, _ALMOST)
 
-    def _share_done(self, kinds: "tuple[str, ...] | list[str]") -> float:
-        planned = finished = 0.0
-        for kind in kinds:
-            planned += self._planned[kind]
-            finished += self._finished[kind] + self._partial.get(kind, 0.0)
-        return finished / planned if planned else 0.0
+    def _weigh(self) -> dict[str, float]:
+        planned = self._planned
+        if not planned.get(semconv.EPOCH):
+            whole = sum(planned.values())
+            return dict.fromkeys(planned, 1 / whole if whole else 0.0)
+        groups = [
+            (share, [kind for kind in planned if PHASE_OF_TYPE.get(kind) in phases])
+            for phases, share in _SHARES
+        ]
+        sizes = [(share, kinds, sum(planned[kind] for kind in kinds)) for share, kinds in groups]
+        present = sum(share for share, _, size in sizes if size)
+        weights = dict.fromkeys(planned, 0.0)
+        for share, kinds, size in sizes:
+            for kind in kinds:
+                weights[kind] = share / present / size if size else 0.0
+        return weights
