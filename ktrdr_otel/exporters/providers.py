@@ -20,6 +20,7 @@ from ktrdr_otel.exporters.environment import (
     queue_limits_from_environment,
     sdk_disabled,
 )
+from ktrdr_otel.exporters.fanout import FixedFanout
 from ktrdr_otel.exporters.otlp import OtlpHttpExporter
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
@@ -97,13 +98,6 @@ def private_provider(
     The global provider is left alone and nothing is registered for the interpreter's exit.
     """
     chosen = [] if sdk_disabled() else [*_exporters(otlp_endpoint, trace_file), *exporters]
-    provider = TracerProvider(
-        sampler=AlwaysRecordSampler(_standard_sampler()),
-        resource=standard_resource(),
-        shutdown_on_exit=False,
-    )
-    for processor in processors:
-        provider.add_span_processor(processor)
     queue = None
     if chosen:
         limits = queue_limits_from_environment()
@@ -113,7 +107,13 @@ def private_provider(
             max_batch=limits.max_batch,
             interval_seconds=limits.interval_seconds,
         )
-        provider.add_span_processor(ExportProcessor(queue))
+    exporting = [] if queue is None else [ExportProcessor(queue)]
+    provider = TracerProvider(
+        sampler=AlwaysRecordSampler(_standard_sampler()),
+        resource=standard_resource(),
+        active_span_processor=FixedFanout([*processors, *exporting]),
+        shutdown_on_exit=False,
+    )
     targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
     described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
     return PinnedProvider(provider, _tracer(provider), True, queue, described)

@@ -160,7 +160,7 @@ class Writer:
             learned = self._learned.get(operation_id)
             if ending.status is OperationStatus.COMPLETED and learned is not None:
                 together.merge(learned)
-        return together if together.cells else None
+        return together
 
     def _stored(self, batch: Batch) -> None:
         self.health.flushes += 1

@@ -217,7 +217,7 @@ class SqlOperationStore:
                 "units": units,
                 "total_ns": total_ns,
             }
-            for ((kind, item, timeframe), bucket), (units, total_ns) in learned.cells.items()
+            for ((kind, item, timeframe), bucket), (units, total_ns) in learned.cells().items()
         ]
         if not values:
             return
