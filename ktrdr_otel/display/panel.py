@@ -41,6 +41,33 @@ class Heard:
     rate: tuple[float, str] | None
 
 
+class _Counted:
+    """How much of something there was when, for as long as its rate needs it."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._total = 0
+        self._moments: deque[tuple[float, int]] = deque(maxlen=_MOMENTS)
+
+    def more(self, count: int, now: float) -> None:
+        """So many more, now."""
+        self._total += count
+        self._moments.append((now, self._total))
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the newest is of the last seconds."""
+        return bool(self._moments) and now - self._moments[-1][0] <= _RATE_WINDOW_SECONDS
+
+    def rate(self, now: float) -> tuple[float, str] | None:
+        """(count per second over the last seconds, of what); None while there is nothing to compare."""
+        window = [moment for moment in self._moments if now - moment[0] <= _RATE_WINDOW_SECONDS]
+        if len(window) < 2:
+            window = list(self._moments)[-2:]  # slow work: its last two are the best there is
+        if len(window) < 2 or window[-1][1] == window[0][1]:
+            return None
+        return (window[-1][1] - window[0][1]) / max(now - window[0][0], 0.1), self.what
+
+
 class OperationPanel:
     """Hears an operation in one thread and tells others what to draw; its memory is bounded."""
 
@@ -57,8 +84,9 @@ class OperationPanel:
         self._last: deque[Step] = deque(maxlen=_LAST_STEPS)
         self._losses: deque[float] = deque(maxlen=_LOSSES)
         self._metrics: Mapping[str, float] = {}
-        self._moments: deque[tuple[float, int]] = deque(maxlen=_MOMENTS)
-        self._counted = "step"
+        self._steps = _Counted("step")
+        self._turns: _Counted | None = None
+        self._last_count = 0
 
     def operation_started(self, operation: NewOperation) -> None:
         """Its name and id head the picture."""
@@ -81,8 +109,7 @@ class OperationPanel:
             self._last.append(
                 Step(describe(unit.progress_type, unit.context), unit.duration_seconds or 0.0, well)
             )
-            if self._counted == "step":
-                self._count("step", self._moments[-1][1] + 1 if self._moments else 1)
+            self._steps.more(1, self._monotonic())
             if unit.metrics:
                 self._metrics = dict(unit.metrics)
                 if (loss := unit.metrics.get("loss")) is not None:
@@ -92,7 +119,12 @@ class OperationPanel:
         """The loop's state is the current step, and its turns are the rate."""
         with self._lock:
             self._progress = progress
-            self._count(tick.unit, tick.count)
+            if self._turns is None or self._turns.what != tick.unit:
+                self._turns, self._last_count = _Counted(tick.unit), 0
+            # A count that falls is that of the next loop: an epoch's batches go on where the last one's ended.
+            new = tick.count - self._last_count if tick.count >= self._last_count else tick.count
+            self._last_count = tick.count
+            self._turns.more(new, self._monotonic())
 
     def status_changed(
         self, operation_id: str, status: OperationStatus, progress: Progress, error: OperationError | None
@@ -118,19 +150,8 @@ class OperationPanel:
                 rate=self._rate(),
             )
 
-    def _count(self, counted: str, count: int) -> None:
-        # A loop that begins anew counts from the start: what came before it says nothing about its rate.
-        if counted != self._counted or (self._moments and count < self._moments[-1][1]):
-            self._moments.clear()
-            self._counted = counted
-        self._moments.append((self._monotonic(), count))
-
     def _rate(self) -> tuple[float, str] | None:
         now = self._monotonic()
-        window = [moment for moment in self._moments if now - moment[0] <= _RATE_WINDOW_SECONDS]
-        if len(window) < 2:
-            window = list(self._moments)[-2:]  # slow work: its last two are the best there is
-        if len(window) < 2 or window[-1][1] == window[0][1]:
-            return None
-        (first, count), (_, last_count) = window[0], window[-1]
-        return (last_count - count) / max(now - first, 0.1), self._counted
+        if self._turns is not None and self._turns.is_fresh(now):
+            return self._turns.rate(now)
+        return self._steps.rate(now)

@@ -23,6 +23,7 @@ COLOURS = {
 }
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NARROW = 60  # columns, below which the bars give way to the numbers
+_FEWEST_LOSSES, _MOST_LOSSES = 8, 32  # columns of the sparkline
 _WORD = 14  # columns of the first column
 
 
@@ -40,7 +41,7 @@ class Picture:
             parts.append(_bars(_rows(progress), progress, wide))
             parts.append(self._now(progress, wide))
             if heard.metrics:
-                parts.extend(self._training(wide))
+                parts.append(self._training(options.max_width))
         if heard.error is not None:
             where = f" in {heard.error.step}" if heard.error.step else ""
             text = printable(f"{heard.error.type}{where}: {heard.error.message}")
@@ -80,19 +81,18 @@ class Picture:
             pace.append(f"  {left}" if pace else left, style="magenta")
         return _beside(step, pace)
 
-    def _training(self, wide: bool) -> Iterator[Text]:
-        figures = Text(no_wrap=True, overflow="ellipsis")
+    def _training(self, width: int) -> Text:
+        figures = Text()
         for name, value in self._heard.metrics.items():
             figures.append(f"  {printable(name).replace('_', ' ')} ", style="dim")
             figures.append(f"{value:.4g}")
-        if not wide:
-            yield figures
-            return
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append("  ")
-        line.append(sparkline(self._heard.losses[-24:]), style="yellow")
+        if width >= _NARROW:
+            room = min(max(width - figures.cell_len - 2, _FEWEST_LOSSES), _MOST_LOSSES)
+            line.append("  ")
+            line.append(sparkline(self._heard.losses[-room:]), style="yellow")
         line.append_text(figures)
-        yield line
+        return line
 
 
 def sparkline(values: Sequence[float]) -> str:

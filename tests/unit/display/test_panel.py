@@ -45,16 +45,41 @@ def test_the_rate_of_slow_units_is_known_from_two() -> None:
 
 
 def test_a_loop_has_the_rate_of_its_turns() -> None:
-    """Turns outrank units while a loop runs, and a loop that begins anew starts afresh."""
+    """Turns outrank units while a loop runs; the next loop of the word goes on where the last one ended."""
     clock = HandClock()
     panel = OperationPanel(monotonic=clock.monotonic)
-    for count in (100, 200, 300):
+    for count in (0, 50, 100, 50, 100):
+        panel.unit_finished(finished(indicator()), progress())
         panel.ticked(tick(count), progress())
         clock.advance(0.5)
-    assert panel.heard().rate == (200 / 1.5, "batch")
-    panel.ticked(tick(1), progress())
+
+    assert panel.heard().rate == (200 / 2.5, "batch")
+
+
+def test_a_loop_of_another_word_starts_afresh() -> None:
+    """Batches say nothing about rows."""
+    clock = HandClock()
+    panel = OperationPanel(monotonic=clock.monotonic)
+    for count in (0, 50):
+        panel.ticked(tick(count), progress())
+        clock.advance(0.5)
+    panel.ticked(tick(7, unit="row"), progress())
 
     assert panel.heard().rate is None
+
+
+def test_after_the_loops_the_rate_is_that_of_the_units_again() -> None:
+    """A loop that ended long ago is no rate of now."""
+    clock = HandClock()
+    panel = OperationPanel(monotonic=clock.monotonic)
+    for count in (0, 50):
+        panel.ticked(tick(count), progress())
+        clock.advance(0.5)
+    for _ in range(10):
+        clock.advance(1)
+        panel.unit_finished(finished(indicator()), progress())
+
+    assert panel.heard().rate == (1.0, "step")
 
 
 def test_the_last_steps_say_how_they_ended() -> None:
