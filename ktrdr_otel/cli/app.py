@@ -11,7 +11,7 @@ from typer.exceptions import Abort, TyperException
 
 from ktrdr_otel.cli.doctor import doctor
 from ktrdr_otel.cli.operations import operations
-from ktrdr_otel.cli.output import USAGE, fail, help_without_command, say_error
+from ktrdr_otel.cli.output import USAGE, fail, say_error
 
 ENTRY_POINTS = "ktrdr_otel.commands"
 PROGRAM = "ktrdr-otel"
@@ -48,7 +48,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name=PROGRAM,
         help="See where a long training job is, whether it moves, and what it is stuck on.",
-        invoke_without_command=True,
+        no_args_is_help=True,
         add_completion=False,
         cls=OurCommands,
         pretty_exceptions_enable=False,
@@ -59,12 +59,11 @@ def build_app() -> typer.Typer:
 
     @app.callback()
     def root(
-        context: typer.Context,
         version: Annotated[
             bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
         ] = False,
     ) -> None:
-        help_without_command(context)
+        pass
 
     OurCommands.problems = tuple(_register_others(app))
     return app
@@ -77,11 +76,19 @@ def run(app: typer.Typer) -> NoReturn:
     except Abort:
         sys.exit(_CANCELLED)
     except TyperException as error:
-        context = getattr(error, "ctx", None)
-        path = PROGRAM if context is None else context.command_path
-        say_error(" ".join(error.format_message().split()).rstrip("."), hint=f"see `{path} --help`")
-        sys.exit(USAGE)
+        _explain(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: TyperException) -> NoReturn:
+    context, message = getattr(error, "ctx", None), error.format_message()
+    if context is not None and message == context.get_help():
+        # A group that was named without a command: its help is what was asked for.
+        typer.echo(message)
+        sys.exit()
+    path = PROGRAM if context is None else context.command_path
+    say_error(" ".join(message.split()).rstrip("."), hint=f"see `{path} --help`")
+    sys.exit(USAGE)
 
 
 def _register_others(app: typer.Typer) -> list[str]:

@@ -6,20 +6,14 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_otel.cli.output import AsJson, Database, fail, help_without_command, print_json, service
+from ktrdr_otel.cli.output import AsJson, Database, fail, print_json, service
 from ktrdr_otel.operations.models import Operation, OperationStatus
 
 operations = typer.Typer(
-    help="What runs, what ran, and stopping it.", invoke_without_command=True, rich_markup_mode=None
+    help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
 )
 
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
-
-
-@operations.callback()
-def group(context: typer.Context) -> None:
-    """What runs, what ran, and stopping it."""
-    help_without_command(context)
 
 
 @operations.command("list")

@@ -55,13 +55,6 @@ def service(database: str | None) -> "Iterator[OperationsService]":
             opened.close()
 
 
-def help_without_command(context: typer.Context) -> None:
-    """A group that is named without a command prints its help, and the program ends well."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit
-
-
 def print_json(form: Any) -> None:
     """The form as JSON, indented for a person on a terminal, on one line for a program."""
     if sys.stdout.isatty():
