@@ -14,11 +14,11 @@ from ktrdr_otel.display.panel import OperationPanel
 from ktrdr_otel.display.picture import Picture
 from ktrdr_otel.operations.models import NewOperation
 
-_FRAMES_PER_SECOND = 8
+_FRAMES_PER_SECOND = 5
 
 
 class LiveDisplay(OperationPanel):
-    """Draws the picture eight times a second below whatever is printed; its last frame stays.
+    """Draws the picture five times a second below whatever is printed; its last frame stays.
 
     A terminal has room for one picture: a second operation that begins meanwhile draws none.
     """

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from ktrdr_otel.display.base import printable, seconds_text
@@ -24,62 +22,65 @@ COLOURS = {
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NARROW = 60  # columns, below which the bars give way to the numbers
 _FEWEST_LOSSES, _MOST_LOSSES = 8, 32  # columns of the sparkline
-_WORD = 14  # columns of the first column
+_WORD = 15  # columns of the first column
+_LEAST_ROOM = 8  # columns that a text on the left must have, or the right one is left out
 
 
 class Picture:
-    """Drawn to fit the console's width, and its height where it has one."""
+    """Drawn to fit the console's width, and its height where it has one.
+
+    Lines of text alone, without tables, which Rich measures and lays out anew for every frame: frames are drawn
+    in the observed process.
+    """
 
     def __init__(self, heard: Heard) -> None:
         self._heard = heard
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        lines = list(self._lines(options.max_width))
+        last = self._heard.last
+        room = len(last) + 1
+        if console.is_terminal:
+            room = min(room, console.size.height - len(lines) - 1)
+        if last and room > 1:
+            lines.append(Text())
+            lines.extend(_step(step) for step in last[-(room - 1) :])
+        yield from lines
+
+    def _lines(self, width: int) -> Iterator[Text]:
         heard, progress = self._heard, self._heard.progress
-        wide = options.max_width >= _NARROW
-        parts: list[RenderableType] = [self._head(options.max_width)]
+        yield self._head(width)
         if progress is not None:
-            parts.append(_bars(_rows(progress), progress, wide))
-            parts.append(self._now(progress, wide))
+            yield from _bars(progress, width)
+            yield self._now(progress, width)
             if heard.metrics:
-                parts.append(self._training(options.max_width))
+                yield self._training(width)
         if heard.error is not None:
             where = f" in {heard.error.step}" if heard.error.step else ""
             text = printable(f"{heard.error.type}{where}: {heard.error.message}")
-            parts.append(Text(text, style="red", overflow="fold"))
-        yield from parts
-        used = len(parts) + (0 if progress is None else len(_rows(progress)))
-        room = len(heard.last) + 1
-        if console.is_terminal:
-            room = min(room, console.size.height - used - 1)
-        if heard.last and room > 1:
-            yield Text()
-            yield from (_step(step) for step in heard.last[-(room - 1) :])
+            yield Text(text, style="red", overflow="fold")
 
-    def _head(self, width: int) -> RenderableType:
+    def _head(self, width: int) -> Text:
         heard = self._heard
         colour = COLOURS[heard.status]
         ending = Text.assemble((heard.status.value, colour), f"  {seconds_text(heard.elapsed_seconds)}")
-        name, operation_id = printable(heard.name), printable(heard.operation_id)
-        title = Text(no_wrap=True, overflow="ellipsis")
-        title.append("● ", style=colour)
-        title.append(name, style="bold")
-        if len(name) + len(operation_id) + len(ending) + 8 <= width:
-            title.append(f"  {operation_id}", style="dim")
-        return _beside(title, ending)
+        title = Text.assemble(("● ", colour), (printable(heard.name), "bold"))
+        operation_id = f"  {printable(heard.operation_id)}"
+        if title.cell_len + len(operation_id) + ending.cell_len + 2 <= width:
+            title.append(operation_id, style="dim")
+        return _beside(title, ending, width)
 
-    def _now(self, progress: Progress, wide: bool) -> RenderableType:
+    def _now(self, progress: Progress, width: int) -> Text:
         if self._heard.status is not OperationStatus.RUNNING:
-            return Text("  " + printable(progress.message), style="dim", no_wrap=True, overflow="ellipsis")
-        step = Text(no_wrap=True, overflow="ellipsis")
-        step.append("▸ ", style="cyan")
-        step.append(printable(progress.message), style="bold")
+            return Text(f"  {printable(progress.message)}", style="dim", no_wrap=True, overflow="ellipsis")
+        step = Text.assemble(("▸ ", "cyan"), (printable(progress.message), "bold"))
         pace = Text()
-        if wide and self._heard.rate is not None:
+        if width >= _NARROW and self._heard.rate is not None:
             pace.append(_rate(*self._heard.rate), style="dim")
         if progress.estimated_remaining_seconds is not None:
             left = f"{seconds_text(progress.estimated_remaining_seconds)} left"
             pace.append(f"  {left}" if pace else left, style="magenta")
-        return _beside(step, pace)
+        return _beside(step, pace, width)
 
     def _training(self, width: int) -> Text:
         figures = Text()
@@ -111,32 +112,32 @@ def sparkline(values: Sequence[float]) -> str:
     )
 
 
-def _rows(progress: Progress) -> list[tuple[str, int, int]]:
-    """(phase, finished, planned) of the phases that have units; one alone is the whole, so it needs no bar."""
+def _bars(progress: Progress, width: int) -> Iterator[Text]:
+    """A bar for each phase that has units, and one for the whole; one phase alone is the whole."""
     rows = [(phase, *counts) for phase, counts in progress.phases.items() if counts[1]]
-    return rows if len(rows) > 1 else []
-
-
-def _bars(rows: Sequence[tuple[str, int, int]], progress: Progress, wide: bool) -> Table:
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", min_width=_WORD if wide else None)
-    if wide:
-        table.add_column(ratio=1)
-    table.add_column(justify="right", no_wrap=True)
+    if len(rows) < 2:
+        rows = []
     for phase, finished, planned in rows:
-        done = finished >= planned
-        colour = "green" if done else "cyan"
-        name = Text(f"  {sentence(printable(phase))}", style="bold" if phase == progress.phase else "")
-        count = Text(f"{finished}/{planned}", style="green" if done else "")
-        bar = ProgressBar(total=planned, completed=finished, complete_style=colour, finished_style=colour)
-        table.add_row(name, *([bar] if wide else []), count)
-    whole = ProgressBar(
-        total=100, completed=progress.percentage, complete_style="magenta", finished_style="green"
-    )
-    label = Text("  All" if rows else "  Progress", style="bold")
-    percent = Text(f"{progress.percentage:.1f} %", style="bold")
-    table.add_row(label, *([whole] if wide else []), percent)
-    return table
+        colour = "green" if finished >= planned else "cyan"
+        style = "bold" if phase == progress.phase else ""
+        yield _bar(
+            sentence(printable(phase)), style, finished / planned, colour, f"{finished}/{planned}", width
+        )
+    colour = "green" if progress.percentage >= 100 else "magenta"
+    share, shown = progress.percentage / 100, f"{progress.percentage:.1f} %"
+    yield _bar("All" if rows else "Progress", "bold", share, colour, shown, width)
+
+
+def _bar(name: str, style: str, share: float, colour: str, shown: str, width: int) -> Text:
+    label, count = Text(f"  {name}", style=style), Text(f" {shown:>7}", style="bold")
+    if width < _NARROW:
+        return _beside(label, count, width)
+    label.truncate(_WORD, overflow="ellipsis", pad=True)
+    cells = width - _WORD - 1 - count.cell_len
+    halves = round(min(max(share, 0.0), 1.0) * cells * 2)
+    done = "━" * (halves // 2) + "╸" * (halves % 2)
+    # A thin line is what is left, so that the two differ where there are no colours.
+    return Text.assemble(label, " ", (done, colour), ("─" * (cells - len(done)), "bright_black"), count)
 
 
 def _step(step: Step) -> Text:
@@ -147,13 +148,14 @@ def _step(step: Step) -> Text:
     return line
 
 
-def _beside(left: Text, right: Text) -> Table:
+def _beside(left: Text, right: Text, width: int) -> Text:
     """The right text whole, the left one shortened to what is left of the line."""
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_row(left, right)
-    return table
+    room = width - right.cell_len - 1
+    if room < _LEAST_ROOM:
+        left.no_wrap, left.overflow = True, "ellipsis"
+        return left
+    left.truncate(room, overflow="ellipsis", pad=True)
+    return Text.assemble(left, " ", right)
 
 
 def _rate(per_second: float, counted: str) -> str:
