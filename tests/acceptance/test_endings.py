@@ -1,0 +1,239 @@
+"""How a run can end other than well: cancelled, failed, killed, refused."""
+
+import json
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import COMMAND, STRATEGY, Place, until
+
+# The command line with a loader that fails at the second symbol.
+FAILING = """
+import sys
+import pipeline.training_pipeline as training
+real = training.load_bars
+def load(folder, symbol, *rest):
+    if symbol == "MSFT":
+        raise ConnectionError("Failed to load MSFT: Connection timeout")
+    return real(folder, symbol, *rest)
+training.load_bars = load
+from ktrdr_otel.__main__ import main
+main()
+"""
+# The command line whose epochs take their time, so that there is a moment to do something to it.
+SLOW = """
+import time
+import pipeline.trainer as trainer
+real = trainer.train
+def train(*arguments, epoch_scope, **rest):
+    from contextlib import contextmanager
+    @contextmanager
+    def slow(epoch, epochs):
+        with epoch_scope(epoch, epochs) as record:
+            time.sleep(0.2)
+            yield record
+    return real(*arguments, epoch_scope=slow, **rest)
+trainer.train = train
+from ktrdr_otel.__main__ import main
+main()
+"""
+
+
+def slow_training(place: Place, *more: str) -> list[str]:
+    """A training of a hundred slow epochs."""
+    return [sys.executable, "-c", SLOW, *place.train_arguments("--json", *more, epochs=100)[len(COMMAND) :]]
+
+
+def is_epoch(event: dict[str, Any]) -> bool:
+    """Whether the line says that an epoch has begun."""
+    return bool(event["event"] == "started" and event["progress_type"] == "epoch")
+
+
+def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(place: Place) -> None:
+    """The last progress, then the error; exit code 1; the operation says where and why."""
+    arguments = place.train_arguments("--operation-id", "failing")
+    done = place.run([sys.executable, "-c", FAILING, *arguments[len(COMMAND) :]])
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Processing MSFT (2/2) [1d] - Loading data\nERROR: Failed to load MSFT: Connection timeout\n"
+    )
+    operation = place.operations("show", "failing")
+    assert operation["status"] == "failed"
+    assert operation["error"] == {
+        "type": "ConnectionError",
+        "message": "Failed to load MSFT: Connection timeout",
+        "step": "Processing MSFT (2/2) [1d] - Loading data",
+    }
+    rows = place.operations("checkpoints", "failing")
+    failed = [row for row in rows if row["status"] == "failed" and row["name"] == "loading_data"]
+    assert [row["error"]["type"] for row in failed] == ["ConnectionError"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_at_the_next_step(place: Place, number: signal.Signals, code: int) -> None:
+    """No further epoch ends; the exit code says which signal it was."""
+    process = place.start(slow_training(place, "--operation-id", "stopped"))
+    until(process, is_epoch)
+    process.send_signal(number)
+    rest, problems = process.communicate(timeout=60)
+    assert process.returncode == code, problems
+    assert "cancelled: " in problems
+    ended = [json.loads(line) for line in rest.splitlines()]
+    assert sum(line["event"] == "finished" and line["progress_type"] == "epoch" for line in ended) <= 1
+    operation = place.operations("show", "stopped")
+    assert operation["status"] == "cancelled"
+    assert operation["message"].startswith("Epoch 1/100")
+
+
+def test_a_cancel_from_elsewhere_is_heard(place: Place) -> None:
+    """`operations cancel` in another process ends it with exit code 130 and the reason."""
+    process = place.start(slow_training(place, "--operation-id", "elsewhere"))
+    until(process, is_epoch)
+    place.operations("cancel", "elsewhere", "--reason", "enough")
+    _, problems = process.communicate(timeout=60)
+    assert process.returncode == 130, problems
+    assert problems.endswith("cancelled: enough\n")
+    operation = place.operations("show", "elsewhere")
+    assert (operation["status"], operation["cancel_reason"]) == ("cancelled", "enough")
+
+
+def test_a_second_signal_ends_it_at_once(place: Place) -> None:
+    """Whoever insists does not wait for the step."""
+    process = place.start(slow_training(place, "--operation-id", "impatient"))
+    until(process, is_epoch)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)
+
+
+def test_kill_9_loses_no_finished_step(place: Place) -> None:
+    """What was finished half a second before is stored; the dead run is lost to whoever asks; the next one works."""
+    process = place.start(slow_training(place, "--operation-id", "killed"))
+    said: list[dict[str, Any]] = []
+
+    def third_epoch(event: dict[str, Any]) -> bool:
+        said.append(event)
+        return is_epoch(event) and event["context"]["epoch_index"] == 4
+
+    until(process, third_epoch)
+    killed_at = time.time()
+    process.kill()
+    process.communicate(timeout=60)
+    operation = place.operations("show", "killed")
+    assert operation["status"] == "lost"
+    assert operation["lost_reason"] == f"process {process.pid} is gone"
+    stored = {
+        (row["name"], row["symbol"], row["timeframe"]) for row in place.operations("checkpoints", "killed")
+    }
+    assert ("computing_indicator rsi_14", "MSFT", "1w") in stored
+    with sqlite3.connect(place.database) as connection:
+        ended = connection.execute("SELECT count(*) FROM checkpoints WHERE ended_ns IS NOT NULL").fetchone()[
+            0
+        ]
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    old = [line for line in said if line["event"] == "finished" and _seconds(line) < killed_at - 0.5]
+    assert ended >= len(old) > 300
+    again = place.run(place.train_arguments("--operation-id", "again"))
+    assert again.returncode == 0, again.stderr
+    assert [row["operation_id"] for row in place.operations("list")] == ["again", "killed"]
+
+
+def _seconds(line: dict[str, Any]) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
+def broken(folder: Path, name: str, text: str) -> Path:
+    """A strategy file with one thing wrong."""
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+GOOD = STRATEGY.read_text()
+BAD_STRATEGIES = {
+    "unparsable": ("name: [", "not YAML"),
+    "unknown indicator": (GOOD.replace("type: rsi,", "type: rsj,", 1), "did you mean rsi?"),
+    "unknown parameter": (GOOD.replace("period: 7}", "perriod: 7}", 1), "did you mean period?"),
+    "fuzzy set without indicator": (
+        GOOD.replace("indicator: rsi_7", "indicator: rsi_8", 1),
+        "fuzzy_sets.rsi_7.indicator: no indicator 'rsi_8'; did you mean rsi_7?",
+    ),
+    "membership not rising": (
+        GOOD.replace("[0, 20, 45]", "[45, 20, 0]", 1),
+        "fuzzy_sets.rsi_7.oversold: parameters must rise, a <= b <= c, not [45, 20, 0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(BAD_STRATEGIES))
+def test_a_strategy_that_cannot_be_used_is_one_line(place: Place, fault: str) -> None:
+    """On stderr, exit code 2, before any operation exists."""
+    text, said = BAD_STRATEGIES[fault]
+    arguments = place.train_arguments()
+    arguments[arguments.index(str(STRATEGY))] = str(broken(place.folder, "strategy.yaml", text))
+    _is_refused(place, arguments, said)
+
+
+def test_a_missing_strategy_is_one_line(place: Place) -> None:
+    """With the path."""
+    arguments = place.train_arguments()
+    arguments[arguments.index(str(STRATEGY))] = str(place.folder / "nowhere.yaml")
+    _is_refused(place, arguments, "nowhere.yaml: there is no such file")
+
+
+def test_a_symbol_without_bars_is_one_line(place: Place) -> None:
+    """With what the folder has."""
+    arguments = place.train_arguments()
+    arguments[arguments.index("AAPL,MSFT")] = "AAPL,NOPE"
+    _is_refused(place, arguments, "no 1d bars of NOPE")
+
+
+def test_a_database_that_cannot_be_written_is_one_line(place: Place) -> None:
+    """A folder is no database."""
+    arguments = place.train_arguments()
+    arguments[arguments.index(str(place.database))] = str(place.folder)
+    _is_refused(place, arguments, f"{place.folder}: unable to open database file")
+
+
+def test_an_operation_id_can_be_used_once(place: Place) -> None:
+    """The second run with it never begins."""
+    first = place.run(place.train_arguments("--operation-id", "once", epochs=1))
+    assert first.returncode == 0, first.stderr
+    second = place.run(place.train_arguments("--operation-id", "once", epochs=1))
+    assert second.returncode == 2
+    assert second.stderr == "error: operation once exists already; choose another id\n"
+    assert [row["status"] for row in place.operations("list")] == ["completed"]
+
+
+def _is_refused(place: Place, arguments: list[str], said: str) -> None:
+    done = place.run(arguments)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    if place.database.exists():
+        assert place.operations("list") == []
+
+
+FULL = 110_000  # bytes: enough for the schema and the model snapshot, too few for the run's steps
+
+
+def test_a_store_that_fails_stops_no_training(place: Place) -> None:
+    """The disk is full for the store alone: the run completes, says so, and exits with 0."""
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({FULL}, {FULL}))\n"
+    ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    script = ignore + limited + "from ktrdr_otel.__main__ import main\nmain()"
+    arguments = place.train_arguments("--operation-id", "full", epochs=1)
+    done = place.run([sys.executable, "-c", script, *arguments[len(COMMAND) :]])
+    assert done.returncode == 0, done.stderr
+    assert "progress is not stored" in done.stderr
+    assert "updates reported:" in done.stdout
+    assert place.database.stat().st_size <= FULL

@@ -1,0 +1,181 @@
+"""A training from end to end: every planned unit is reported, in the seed's words, as one whole tree of spans."""
+
+import json
+import re
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from tests.acceptance.conftest import Place
+
+Finished = tuple[Place, list[dict[str, Any]]]
+
+# Two symbols, two timeframes: loads, features and labels; indicators; fuzzy sets; preparation; epochs; evaluation.
+PLANNED = {
+    "preprocessing": 2 * (2 + 2),
+    "indicator_computation": 2 * 2 * 40,
+    "fuzzy_generation": 2 * 2 * 40,
+    "preparation": 3,
+    "epoch": 2,
+    "evaluation": 1,
+}
+
+
+def of(events: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
+    """The lines of that kind."""
+    return [line for line in events if line["event"] == event]
+
+
+def test_every_planned_unit_is_reported_once(finished: Finished) -> None:
+    """Starts = ends = the plan, for every progress type."""
+    _, events = finished
+    assert Counter(line["progress_type"] for line in of(events, "started")) == PLANNED
+    assert Counter(line["progress_type"] for line in of(events, "finished")) == PLANNED
+    operation = finished[0].operations("show", "finished")
+    assert operation["items_completed"] == operation["items_planned"] == sum(PLANNED.values())
+
+
+def test_every_line_says_all_that_is_promised(finished: Finished) -> None:
+    """The fields are there, times are UTC to the microsecond."""
+    for line in finished[1]:
+        for name in ("operation_id", "status", "phase", "percentage", "message", "timestamp", "context"):
+            assert name in line
+        assert line["operation_id"] == "finished"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["timestamp"])
+
+
+def test_the_percentage_never_falls_and_ends_at_100(finished: Finished) -> None:
+    """100 % is said only at completion."""
+    percentages = [line["percentage"] for line in finished[1]]
+    assert percentages == sorted(percentages)
+    assert percentages[-1] == 100.0
+    assert max(percentages[:-1]) < 100.0
+    epochs = [line["percentage"] for line in of(finished[1], "finished") if line["progress_type"] == "epoch"]
+    assert abs(epochs[-1] - 95.0) < 1e-6
+
+
+def test_messages_are_the_seeds(finished: Finished) -> None:
+    """Each kind of unit in its own words."""
+    messages = [line["message"] for line in of(finished[1], "started")]
+    for wanted in (
+        "Processing AAPL (1/2) [1d] - Loading data",
+        "Processing AAPL (1/2) [1d] - Computing rsi_14 (2/40)",
+        "Processing MSFT (2/2) [1w] - Fuzzifying rsi_7 (1/40)",
+        "Processing MSFT (2/2) - Creating features",
+        "Processing MSFT (2/2) - Generating labels",
+        "Combining data from 2 symbols",
+        "Creating model (input_dim=240)",
+        "Epoch 2/2",
+    ):
+        assert wanted in messages
+    assert any(re.fullmatch(r"Splitting \d+ samples \(train/val/test\)", message) for message in messages)
+    ticks = [line["message"] for line in of(finished[1], "tick")]
+    assert any(re.fullmatch(r"Epoch \d/2 · Batch \d+/\d+", message) for message in ticks)
+
+
+def test_no_silence_is_longer_than_the_longest_step(finished: Finished) -> None:
+    """Between two lines never more than the longest single step and 100 ms."""
+    _, events = finished
+    times = [datetime.fromisoformat(line["timestamp"]) for line in events]
+    steps = [line["duration_seconds"] for line in of(events, "finished")]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert max(gaps) <= max(steps) + 0.1
+
+
+def spans_of(place: Place) -> list[dict[str, Any]]:
+    """The spans of the trace file, with plain attributes."""
+    spans = []
+    for line in place.trace_file.read_text().splitlines():
+        for resource in json.loads(line)["resourceSpans"]:
+            for scope in resource["scopeSpans"]:
+                spans.extend(scope["spans"])
+    for span in spans:
+        span["plain"] = {each["key"]: next(iter(each["value"].values())) for each in span["attributes"]}
+    return spans
+
+
+def tree(spans: list[dict[str, Any]], parent: str = "") -> list[Any]:
+    """Names below that span, in order of their starts."""
+    below = [span for span in spans if (span.get("parentSpanId") or "") == parent]
+    below.sort(key=lambda span: int(span["startTimeUnixNano"]))
+    return [(span["name"], tree(spans, span["spanId"])) for span in below]
+
+
+def test_the_trace_is_one_whole_tree(finished: Finished) -> None:
+    """Operation > symbol > timeframe > each load, indicator, fuzzy set; then the rest; no orphan."""
+    spans = spans_of(finished[0])
+    [(root, children)] = tree(spans)
+    assert root == "operation"
+    assert [name for name, _ in children] == [
+        "symbol AAPL",
+        "symbol MSFT",
+        "combining_data",
+        "splitting_data",
+        "creating_model",
+        "training",
+        "evaluation",
+    ]
+    for _, below in children[:2]:
+        assert [name for name, _ in below] == [
+            "timeframe 1d",
+            "timeframe 1w",
+            "creating_features",
+            "generating_labels",
+        ]
+        for _, steps in below[:2]:
+            names = [name for name, _ in steps]
+            assert names[0] == "loading_data"
+            assert [name.split()[0] for name in names[1:]] == ["computing_indicator"] * 40 + [
+                "generating_fuzzy"
+            ] * 40
+            assert all(not inner for _, inner in steps)
+    assert [name for name, _ in children[5][1]] == ["epoch", "epoch"]
+    assert len(spans) == sum(PLANNED.values()) + 1 + 2 + 4 + 1
+
+
+def test_spans_carry_the_context_of_their_step(finished: Finished) -> None:
+    """Symbol, timeframe, item with index and total; an epoch its metrics; the root how it all ended."""
+    spans = spans_of(finished[0])
+    rsi = next(span for span in spans if span["name"] == "computing_indicator rsi_14")
+    assert rsi["plain"] == {
+        "ktrdr.operation.id": "finished",
+        "ktrdr.progress.type": "indicator_computation",
+        "ktrdr.step": "computing_indicator",
+        "ktrdr.symbol.name": "AAPL",
+        "ktrdr.symbol.index": "1",
+        "ktrdr.symbol.total": "2",
+        "ktrdr.timeframe": "1d",
+        "ktrdr.item.name": "rsi_14",
+        "ktrdr.item.index": "2",
+        "ktrdr.item.total": "40",
+    }
+    epoch = next(span for span in spans if span["name"] == "epoch")
+    assert {"ktrdr.training.loss", "ktrdr.training.val_loss", "ktrdr.training.learning_rate"} <= epoch[
+        "plain"
+    ].keys()
+    root = next(span for span in spans if span["name"] == "operation")
+    assert root["plain"]["ktrdr.operation.status"] == "completed"
+    assert root["plain"]["ktrdr.progress.ratio"] == 1.0
+    assert all(span["plain"]["ktrdr.operation.id"] == "finished" for span in spans)
+
+
+def test_the_record_has_every_checkpoint(finished: Finished) -> None:
+    """Each ended well, in the store as in the trace."""
+    place, _ = finished
+    rows = place.operations("checkpoints", "finished")
+    assert {row["status"] for row in rows} == {"completed"}
+    assert {row["span_id"] for row in rows} == {span["spanId"] for span in spans_of(place)}
+    assert [row["sequence"] for row in rows] == sorted(row["sequence"] for row in rows)
+
+
+def test_the_same_seed_gives_the_same_model(finished: Finished, place: Place) -> None:
+    """The weights are equal, byte by byte; another seed's are not."""
+    first = (finished[0].folder / "runs" / "finished" / "model.safetensors").read_bytes()
+    for seed, same in (("0", True), ("1", False)):
+        done = place.run(place.train_arguments("--seed", seed, "--operation-id", f"seed-{seed}", "--plain"))
+        assert done.returncode == 0, done.stderr
+        assert f"updates reported:  {sum(PLANNED.values())} of {sum(PLANNED.values())} planned" in done.stdout
+        assert "\x1b" not in done.stdout
+        again = (place.folder / "runs" / f"seed-{seed}" / "model.safetensors").read_bytes()
+        assert (again == first) is same
