@@ -69,7 +69,11 @@ class LiveOperation:
         self._planned = plan is not None
         self._plan = plan or Plan()
         self._bridge = TrainingProgressBridge(
-            context=None, progress_manager=GenericProgressManager(), plan=plan
+            context=None,
+            progress_manager=GenericProgressManager(),
+            # Ticks are looked at, not sent: whatever count is seen is worth telling.
+            batch_update_stride=1,
+            plan=plan,
         )
         self._service = service
         self._listeners = list(listeners)

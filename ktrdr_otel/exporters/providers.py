@@ -12,8 +12,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import AlwaysRecordSampler, Sampler
 
+from ktrdr_otel import ids
 from ktrdr_otel.exporters.endpoints import traces_url
 from ktrdr_otel.exporters.environment import (
     exporters_from_environment,
@@ -111,12 +113,25 @@ def private_provider(
     provider = TracerProvider(
         sampler=AlwaysRecordSampler(_standard_sampler()),
         resource=standard_resource(),
+        id_generator=PrivateIds(),
         active_span_processor=FixedFanout([*processors, *exporting]),
         shutdown_on_exit=False,
     )
     targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
     described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
     return PinnedProvider(provider, _tracer(provider), True, queue, described)
+
+
+class PrivateIds(IdGenerator):
+    """Ids that leave the observed program's own random numbers as they are."""
+
+    def generate_span_id(self) -> int:
+        """A fresh 64-bit id."""
+        return ids.new_span_id()
+
+    def generate_trace_id(self) -> int:
+        """A fresh 128-bit id."""
+        return ids.new_trace_id()
 
 
 def standard_resource() -> Resource:

@@ -1,5 +1,9 @@
 """Brings a database to the schema that this version knows."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, inspect, text
 
 from ktrdr_otel.errors import StoreUnavailableError
@@ -22,6 +26,18 @@ def bring_up_to_date(database: Database) -> None:
             # The transaction of whoever comes first is waited for; any number will do that all agree on.
             connection.execute(text("SELECT pg_advisory_xact_lock(7305147)"))
         _migrate(database.name, connection)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """An application that logs at INFO is not told of each table."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -53,4 +69,5 @@ def _migrate(name: str, connection: Connection) -> None:
                 name,
                 f"its schema ({revision}) is newer than this ktrdr-otel knows ({SCHEMA_REVISION}); upgrade ktrdr-otel",
             ) from error
-    command.upgrade(config, "head")
+    with _quiet("alembic"):
+        command.upgrade(config, "head")

@@ -170,7 +170,8 @@ class SqlOperationStore:
                     for unit in batch.closed
                 ],
             )
-        units = [*batch.started, *batch.finished, *batch.closed]
+        ended = sorted([*batch.finished, *batch.closed], key=lambda unit: (unit.ended_ns, unit.started_ns))
+        units = [*ended, *batch.started]
         if units:
             for operation_id in {unit.operation_id for unit in units} - self._keys.keys():
                 query = select(operations.c.key).where(operations.c.operation_id == operation_id)

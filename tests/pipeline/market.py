@@ -1,9 +1,11 @@
 """Bars made for tests: a seeded random walk with gaps of every kind that a market has."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 def random_bars(
@@ -31,7 +33,9 @@ def constant_bars(count: int, price: float = 50.0, volume: float = 0.0) -> pd.Da
     return pd.DataFrame({**columns, "volume": np.full(count, volume)}, index=index)
 
 
-def rolling(values: np.ndarray, period: int, compute: Callable[[np.ndarray], float]) -> np.ndarray:
+def rolling(
+    values: NDArray[np.float64], period: int, compute: Callable[[NDArray[np.float64]], Any]
+) -> NDArray[np.float64]:
     """`compute` on each window of `period` values, slowly and plainly; NaN before the first."""
     result = np.full(len(values), np.nan)
     for last in range(period - 1, len(values)):

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.indicators import INDICATORS, IndicatorEngine
 from tests.pipeline.market import random_bars, rolling
 
-Array = np.ndarray
+Array = NDArray[np.float64]
 BARS = random_bars(400, 11)
 OPEN, HIGH, LOW, CLOSE, VOLUME = (
     BARS[name].to_numpy() for name in ("open", "high", "low", "close", "volume")
@@ -47,7 +48,8 @@ def before(values: Array, bars: int) -> Array:
 def true_range() -> Array:
     """Unknown at the first bar."""
     closes = before(CLOSE, 1)
-    return np.maximum(HIGH - LOW, np.maximum(np.abs(HIGH - closes), np.abs(LOW - closes)))
+    ranges: Array = np.maximum(HIGH - LOW, np.maximum(np.abs(HIGH - closes), np.abs(LOW - closes)))
+    return ranges
 
 
 def atr(period: int) -> Array:
