@@ -22,7 +22,10 @@ class Membership(Protocol):
 
 @dataclass(frozen=True)
 class Triangular:
-    """Rises from `a` to 1 at `b`, falls to 0 at `c`; where two of them meet the edge is upright and 1 at the peak."""
+    """Rises from `a` to 1 at `b`, falls to 0 at `c`; where two of them meet the edge is upright and 1 at the peak.
+
+    Three equal ones are 1 at that value alone, as for an indicator that knows only -1 and 1.
+    """
 
     a: float
     b: float
@@ -119,5 +122,3 @@ def _require_rising(names: Sequence[str], parameters: Sequence[float]) -> None:
         raise ValueError(
             f"parameters must rise, {order}, not {[f'{each:g}' for each in parameters]}".replace("'", "")
         )
-    if parameters[0] == parameters[-1]:
-        raise ValueError(f"parameters must span a range, not the single value {parameters[0]:g}")

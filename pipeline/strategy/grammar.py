@@ -12,6 +12,21 @@ def _as_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+# What the training and the losses read of the training section; `test_strategy_load` holds it to their fields.
+TRAINING_KEYS = frozenset(
+    {
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "weight_decay",
+        "gradient_clip",
+        "early_stopping",
+        "lr_scheduler",
+        "focal_gamma",
+        "huber_delta",
+    }
+)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -71,13 +86,15 @@ class NnInput(Section):
 
     fuzzy_set: Text | None = None
     raw_indicator: Text | None = None
-    timeframes: Literal["all"] | list[Text] = "all"
+    timeframes: Literal["all"] | Annotated[list[Text], Field(min_length=1)] = "all"
     normalization: Literal["zscore", "minmax", "none"] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "NnInput":
         if (self.fuzzy_set is None) == (self.raw_indicator is None):
             raise ValueError("give either fuzzy_set or raw_indicator")
+        if self.fuzzy_set is not None and self.normalization is not None:
+            raise ValueError("degrees of membership are not normalised: normalization is for raw_indicator")
         return self
 
 
@@ -117,10 +134,10 @@ class StrategyFile(Section):
     """The whole file."""
 
     name: Text
-    version: Text
-    description: str = ""
+    version: Text = "3.0"
+    description: str | None = None
     training_data: TrainingData
-    context_data: list[dict[str, Any]] = Field(default_factory=list)
+    context_data: list[dict[str, Any]] | None = None
     indicators: dict[str, dict[str, Any]] = Field(min_length=1)
     fuzzy_sets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     nn_inputs: list[NnInput] = Field(min_length=1)

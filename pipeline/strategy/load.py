@@ -1,24 +1,29 @@
 """Reading a strategy file: every fault is one line that names the file, the place in it, and the nearest name."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.data import source_names
+from pipeline.data import context_sources
 from pipeline.errors import InputError
 from pipeline.fuzzy.membership import build_membership
 from pipeline.indicators import find_indicator
 from pipeline.labels import check_labels, label_classes
-from pipeline.strategy.grammar import NnInput, Section, StrategyFile
+from pipeline.strategy.faults import as_input_error, nearest
+from pipeline.strategy.grammar import (
+    TRAINING_KEYS,
+    DateRange,
+    NnInput,
+    Section,
+    StrategyFile,
+    TrainingData,
+)
+from pipeline.strategy.read import read_mapping
 from pipeline.strategy.strategy import FeatureSpec, FuzzySetSpec, IndicatorSpec, Strategy
 from pipeline.timeframes import Timeframe
-
-# What a v2 file has and a v3 file has not.
-_V2 = ("model_features", "feature_engineering")
 
 
 def load_strategy(
@@ -31,7 +36,7 @@ def load_strategy(
 
     Raises `InputError` for the first fault.
     """
-    raw = _read(path)
+    raw = read_mapping(path)
     try:
         return _build(path, raw, symbols, timeframes)
     except InputError as error:
@@ -40,66 +45,39 @@ def load_strategy(
         raise InputError(error.what, source=path, where=error.where, hint=error.hint) from error
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("there is no such file", source=path, hint=_near_file(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot be read: {getattr(error, 'strerror', None) or 'not text'}", source=path
-        ) from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = None if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise InputError(f"not YAML: {problem}", source=path, where=where) from error
-    if not isinstance(raw, dict):
-        raise InputError("not a strategy: the file holds no mapping", source=path)
-    return raw
-
-
-def _near_file(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return None
-    near = difflib.get_close_matches(path.name, [each.name for each in path.parent.iterdir()], n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else None
-
-
 def _build(
     path: Path, raw: dict[str, Any], symbols: Sequence[str] | None, timeframes: Sequence[str] | None
 ) -> Strategy:
     _refuse_v2(raw)
     file = _parsed(raw)
     data = file.training_data
-    chosen = tuple(symbols or data.symbols.names)
+    chosen = tuple(dict.fromkeys(symbols or data.symbols.names))
     if not chosen:
         raise InputError("no symbol", where="training_data.symbols", hint="give symbol or list")
     frames = _timeframes(tuple(timeframes or data.timeframes.names))
     base = _base_timeframe(file, frames, overridden=timeframes is not None)
-    indicators = {name: _indicator(name, entry, file) for name, entry in file.indicators.items()}
+    sources = _sources(file.context_data or ())
+    indicators = {name: _indicator(name, entry, sources) for name, entry in file.indicators.items()}
     fuzzy_sets = {name: _fuzzy_set(name, entry, indicators) for name, entry in file.fuzzy_sets.items()}
     labels = file.training.labels or {"source": "zigzag"}
     check_labels(labels)
     classes = label_classes(labels)
-    dates = data.date_range
+    start, end = _dates(data)
     return Strategy(
         path=path,
         name=file.name,
         version=file.version,
-        description=file.description.strip(),
+        description=(file.description or "").strip(),
         symbols=chosen,
         timeframes=frames,
         base_timeframe=base,
-        start_date=data.start_date or (dates.start if dates else None),
-        end_date=data.end_date or (dates.end if dates else None),
+        start_date=start,
+        end_date=end,
         history_required=data.history_required,
         indicators=indicators,
         fuzzy_sets=fuzzy_sets,
         feature_specs=tuple(_features(file.nn_inputs, frames, base, indicators, fuzzy_sets)),
-        context_data=tuple(file.context_data),
+        context_data=tuple(file.context_data or ()),
         model_type=file.model.type,
         architecture=file.model.architecture,
         training={**file.model.training, **(file.training.model_extra or {})},
@@ -117,15 +95,11 @@ def _build(
 
 
 def _refuse_v2(raw: Mapping[str, Any]) -> None:
-    version = str(raw.get("version", "3.0"))
-    if (
-        any(key in raw for key in _V2)
-        or isinstance(raw.get("indicators"), list)
-        or version.startswith(("1", "2"))
-    ):
+    """ktrdr tells the versions apart by the shape: `version` is the author's own count."""
+    if isinstance(raw.get("indicators"), list):
         raise InputError(
             "not a v3 strategy",
-            where="version" if version.startswith(("1", "2")) else "indicators",
+            where="indicators",
             hint="migrate it: indicators and fuzzy_sets are mappings by id, nn_inputs lists the features",
         )
 
@@ -134,45 +108,42 @@ def _parsed(raw: dict[str, Any]) -> StrategyFile:
     try:
         return StrategyFile.model_validate(raw)
     except ValidationError as error:
-        raise _input_error(error, prefix="", known=StrategyFile.model_fields) from error
+        raise as_input_error(error) from error
 
 
-def _input_error(error: ValidationError, *, prefix: str, known: Iterable[str]) -> InputError:
-    fault = error.errors()[0]
-    steps = [
-        str(step) for step in fault["loc"] if not str(step).startswith(("literal[", "list[", "function-"))
-    ]
-    where = ".".join(part for part in (prefix, *steps) if part)
-    if fault["type"] == "missing":
-        return InputError("is missing", where=where)
-    if fault["type"] == "extra_forbidden":
-        return InputError(f"unknown parameter {steps[-1]!r}", where=where, hint=_nearest(steps[-1], known))
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error":
-        return InputError(message, where=where)
-    return InputError(f"{message[:1].lower()}{message[1:]}, not {fault['input']!r}", where=where)
+def _dates(data: TrainingData) -> tuple[str | None, str | None]:
+    """From when to when, both checked; the two spellings of the grammar come to the same."""
+    between = data.date_range or DateRange()
+    start, end = data.start_date or between.start, data.end_date or between.end
+    where = "training_data" if data.start_date or data.end_date else "training_data.date_range"
+    moments = [_moment(text, where) for text in (start, end) if text is not None]
+    if len(moments) == 2 and moments[0] > moments[1]:
+        raise InputError(f"the start {start} is after the end {end}", where=where)
+    return start, end
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+def _moment(text: str, where: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{text!r} is not a date", where=where, hint="write it as 2024-01-31") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _timeframes(names: tuple[str, ...]) -> tuple[str, ...]:
+def _timeframes(names: tuple[str, ...], where: str = "training_data.timeframes") -> tuple[str, ...]:
     if not names:
-        raise InputError("no timeframe", where="training_data.timeframes", hint="give timeframe or list")
+        raise InputError("no timeframe", where=where, hint="give at least one")
     try:
         return tuple(dict.fromkeys(Timeframe.parse(name).name for name in names))
     except InputError as error:
-        raise InputError(error.what, where="training_data.timeframes", hint=error.hint) from error
+        raise InputError(error.what, where=where, hint=error.hint) from error
 
 
 def _base_timeframe(file: StrategyFile, frames: tuple[str, ...], *, overridden: bool) -> str:
     given = file.training_data.timeframes.base_timeframe
     if given is None or (overridden and given not in frames):
         return min(frames, key=lambda name: Timeframe.parse(name).delta)
-    base = Timeframe.parse(given).name
+    (base,) = _timeframes((given,), "training_data.timeframes.base_timeframe")
     if base not in frames:
         where = "training_data.timeframes.base_timeframe"
         raise InputError(
@@ -181,17 +152,29 @@ def _base_timeframe(file: StrategyFile, frames: tuple[str, ...], *, overridden: 
     return base
 
 
-def _indicator(name: str, entry: Mapping[str, Any], file: StrategyFile) -> IndicatorSpec:
+def _sources(entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Every `data_source` that `context_data` allows."""
+    names: list[str] = []
+    for number, entry in enumerate(entries):
+        try:
+            names += context_sources([entry])
+        except InputError as error:
+            raise InputError(error.what, where=f"context_data.{number}", hint=error.hint) from error
+    return tuple(names)
+
+
+def _indicator(name: str, entry: Mapping[str, Any], sources: Sequence[str]) -> IndicatorSpec:
     where = f"indicators.{name}"
+    if "." in name:
+        raise InputError("an id has no dot: it stands between an id and an output", where=where)
     given = dict(entry)
     kind = given.pop("type", None)
     if not isinstance(kind, str):
         raise InputError("has no type", where=where)
     source = given.pop("data_source", None)
-    known_sources = [each for context in file.context_data for each in source_names(context)]
-    if source is not None and source not in known_sources:
+    if source is not None and source not in sources:
         what = f"no context_data gives {source!r}"
-        raise InputError(what, where=f"{where}.data_source", hint=_nearest(str(source), known_sources))
+        raise InputError(what, where=f"{where}.data_source", hint=nearest(str(source), sources))
     try:
         found = find_indicator(kind)
     except InputError as error:
@@ -199,7 +182,7 @@ def _indicator(name: str, entry: Mapping[str, Any], file: StrategyFile) -> Indic
     try:
         params = found.params.model_validate(given)
     except ValidationError as error:
-        raise _input_error(error, prefix=where, known=found.params.model_fields) from error
+        raise as_input_error(error, prefix=where, known=found.params.model_fields) from error
     return IndicatorSpec(name, found.name, params, found.outputs, source)
 
 
@@ -208,12 +191,12 @@ def _reference(text: str, indicators: Mapping[str, IndicatorSpec], where: str) -
     name, _, output = text.partition(".")
     spec = indicators.get(name)
     if spec is None:
-        raise InputError(f"no indicator {name!r}", where=where, hint=_nearest(name, indicators))
+        raise InputError(f"no indicator {name!r}", where=where, hint=nearest(name, indicators))
     if not output:
         return name, spec.outputs[0]
     if output not in spec.outputs or spec.outputs == ("value",):
         known = () if spec.outputs == ("value",) else spec.outputs
-        hint = _nearest(output, known) if known else f"{name} has one output: write {name}"
+        hint = nearest(output, known) if known else f"{name} has one output: write {name}"
         raise InputError(f"{spec.type} has no output {output!r}", where=where, hint=hint)
     return name, output
 
@@ -230,7 +213,7 @@ def _fuzzy_set(name: str, entry: Mapping[str, Any], indicators: Mapping[str, Ind
             kind, parameters = _membership(given, f"{where}.{term}")
             try:
                 memberships.append((str(term), build_membership(kind, parameters)))
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise InputError(str(error), where=f"{where}.{term}") from error
     if not memberships:
         raise InputError("has no membership", where=where, hint="give a term, such as low: [0, 20, 40]")
@@ -276,16 +259,12 @@ def _features_of(
     indicators: Mapping[str, IndicatorSpec],
     fuzzy_sets: Mapping[str, FuzzySetSpec],
 ) -> Iterable[FeatureSpec]:
-    chosen = frames if given.timeframes == "all" else tuple(given.timeframes)
-    for name in chosen:
-        if name not in frames:
-            hint = f"they are {', '.join(frames)}"
-            raise InputError(f"{name} is none of the timeframes", where=f"{where}.timeframes", hint=hint)
+    chosen = frames if given.timeframes == "all" else _chosen(given.timeframes, frames, f"{where}.timeframes")
     if given.fuzzy_set is not None:
         fuzzy_set = fuzzy_sets.get(given.fuzzy_set)
         if fuzzy_set is None:
             what = f"no fuzzy set {given.fuzzy_set!r}"
-            raise InputError(what, where=f"{where}.fuzzy_set", hint=_nearest(given.fuzzy_set, fuzzy_sets))
+            raise InputError(what, where=f"{where}.fuzzy_set", hint=nearest(given.fuzzy_set, fuzzy_sets))
         # A series from outside is known on the base timeframe's bars only.
         outside = indicators[fuzzy_set.indicator].data_source is not None
         for frame in (base,) if outside else chosen:
@@ -296,6 +275,16 @@ def _features_of(
     indicator, output = _reference(reference, indicators, f"{where}.raw_indicator")
     for frame in (base,) if indicators[indicator].data_source is not None else chosen:
         yield FeatureSpec(f"{frame}_{reference}_raw", frame, "raw", indicator, output, given.normalization)
+
+
+def _chosen(names: Sequence[str], frames: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The timeframes as the strategy spells them: `1H` is `1h`."""
+    chosen = _timeframes(tuple(names), where)
+    for name in chosen:
+        if name not in frames:
+            hint = f"they are {', '.join(frames)}"
+            raise InputError(f"{name} is none of the timeframes", where=where, hint=hint)
+    return chosen
 
 
 def _loss(file: StrategyFile, classes: tuple[str, ...] | None) -> Any:
@@ -310,7 +299,7 @@ def _loss(file: StrategyFile, classes: tuple[str, ...] | None) -> Any:
 
 
 def _ignored(section: BaseModel, prefix: str = "") -> Iterable[str]:
-    """Paths of keys that no model names; those of the training section are read by its settings."""
+    """Paths of keys that nothing reads."""
     for name, value in section:
         path = f"{prefix}{name}"
         if isinstance(value, Section):
@@ -319,5 +308,7 @@ def _ignored(section: BaseModel, prefix: str = "") -> Iterable[str]:
             for number, each in enumerate(value):
                 if isinstance(each, Section):
                     yield from _ignored(each, f"{path}.{number}.")
-        elif name in (section.model_extra or {}) and prefix != "training.":
+        elif path == "model.training":
+            yield from (f"{path}.{key}" for key in value if key not in TRAINING_KEYS)
+        elif name in (section.model_extra or {}) and not (prefix == "training." and name in TRAINING_KEYS):
             yield path

@@ -1,0 +1,276 @@
+"""What every store keeps: one suite for each kind of database."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from ktrdr_otel.errors import OperationExistsError, StoreUnavailableError, UnknownOperationError
+from ktrdr_otel.operations.durations import Learned
+from ktrdr_otel.operations.models import (
+    CheckpointStatus,
+    Ending,
+    NewOperation,
+    OperationError,
+    OperationStatus,
+    Progress,
+)
+from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.progress.events import Unit, UnitError
+from ktrdr_otel.settings import Settings
+from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage.sql import checkpoints_query
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlOperationStore]:
+    """An empty store of each kind."""
+    database = str(tmp_path / "folder" / "operations.db") if request.param == "file" else "sqlite:///:memory:"
+    opened = open_store(Settings(database=database))
+    yield opened
+    opened.close()
+
+
+def new(operation_id: str) -> NewOperation:
+    """An operation that begins."""
+    return NewOperation(
+        operation_id=operation_id,
+        operation_type="training",
+        name="train",
+        started_at=NOW,
+        trace_id="ab" * 16,
+        span_id="cd" * 8,
+        worker=this_worker(),
+        lease_seconds=15,
+    )
+
+
+def unit(span_id: int, *, ended: bool = True, error: UnitError | None = None) -> Unit:
+    """A unit of operation `one`, 2 s long."""
+    context = {
+        "symbol": "AAPL",
+        "timeframe": "1h",
+        "indicator_name": "rsi",
+        "indicator_index": 3,
+        "total_indicators": 40,
+    }
+    return Unit(
+        "one",
+        7,
+        span_id,
+        1,
+        "computing_indicator rsi",
+        "indicator_computation",
+        context,
+        10**18,
+        0,
+        10**18 + 2 * 10**9 if ended else None,
+        {"loss": 0.5},
+        error,
+    )
+
+
+def progress(percentage: float = 12.5) -> Progress:
+    """Somewhere on the way."""
+    return Progress(
+        phase="preprocessing",
+        percentage=percentage,
+        message="Processing AAPL",
+        context={"symbol": "AAPL", "strange": object},
+        last_progress_at=NOW,
+        items_completed=3,
+        items_planned=40,
+        estimated_remaining_seconds=1.5,
+    )
+
+
+def test_an_operation_comes_back_as_it_was_begun(store: SqlOperationStore) -> None:
+    """Running, at 0 %."""
+    store.create(new("one"), wall_ns=10**18, monotonic_ns=5)
+    stored = store.get("one")
+    assert stored.operation.status is OperationStatus.RUNNING
+    assert stored.operation.trace_id == "ab" * 16
+    assert stored.heartbeat.worker == this_worker()
+    assert (stored.heartbeat.wall_ns, stored.heartbeat.monotonic_ns) == (10**18, 5)
+
+
+def test_an_id_is_taken_once(store: SqlOperationStore) -> None:
+    """The second is refused, the first stays."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    with pytest.raises(OperationExistsError, match="operation one exists already"):
+        store.create(new("one"), wall_ns=2, monotonic_ns=2)
+    assert store.get("one").heartbeat.wall_ns == 1
+
+
+def test_an_unknown_id_is_said(store: SqlOperationStore) -> None:
+    """By every method that takes one."""
+    for ask in (
+        lambda: store.get("none"),
+        lambda: store.checkpoints("none", after=0, limit=1),
+        lambda: store.request_cancel("none", "why", wall_ns=1),
+    ):
+        with pytest.raises(UnknownOperationError, match="no operation none"):
+            ask()
+
+
+def test_the_newest_come_first_page_by_page(store: SqlOperationStore) -> None:
+    """By the order in which they began, not by the clock."""
+    for name in ("one", "two", "three"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+
+    def page(before: str | None) -> list[str]:
+        found = store.find(status=None, operation_type=None, limit=2, before=before)
+        return [each.operation.operation_id for each in found]
+
+    assert page(None) == ["three", "two"]
+    assert page("two") == ["one"]
+    assert store.find(status=OperationStatus.FAILED, operation_type=None, limit=9, before=None) == []
+
+
+def test_a_finished_checkpoint_takes_a_new_place(store: SqlOperationStore) -> None:
+    """Whoever reads on from a cursor misses neither starts nor ends."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(started=[unit(1, ended=False)], finished=[unit(2)]))
+    first = store.checkpoints("one", after=0, limit=10)
+    assert [(row.span_id[-1], row.status) for row in first] == [
+        ("2", CheckpointStatus.COMPLETED),
+        ("1", CheckpointStatus.RUNNING),
+    ]
+    store.write(Batch(closed=[unit(1, error=UnitError("ValueError", "boom"))]))
+    [ended] = store.checkpoints("one", after=first[-1].sequence, limit=10)
+    assert (ended.status, ended.symbol, ended.item_name, ended.item_index) == (
+        CheckpointStatus.FAILED,
+        "AAPL",
+        "rsi",
+        3,
+    )
+    assert ended.error is not None
+    assert (ended.error.type, ended.error.message) == ("ValueError", "boom")
+    assert ended.metrics == {"loss": 0.5}
+    assert len(store.checkpoints("one", after=0, limit=10)) == 2
+
+
+def test_live_state_and_heartbeat_are_replaced(store: SqlOperationStore) -> None:
+    """The latest wins; what JSON cannot say is said in words."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(progress={"one": progress()}, beating=["one"], wall_ns=20, monotonic_ns=30))
+    stored = store.get("one")
+    assert (stored.operation.percentage, stored.operation.last_progress_at) == (12.5, NOW)
+    assert stored.operation.context["strange"] == "<class 'object'>"
+    assert (stored.heartbeat.wall_ns, stored.heartbeat.monotonic_ns) == (20, 30)
+
+
+def test_an_end_closes_what_was_open(store: SqlOperationStore) -> None:
+    """With error and time, and no remaining time."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(started=[unit(1, ended=False)]))
+    error = OperationError(type="ValueError", message="boom", step="Processing AAPL")
+    store.write(
+        Batch(
+            endings={
+                "one": Ending(status=OperationStatus.FAILED, ended_at=NOW, progress=progress(50), error=error)
+            }
+        )
+    )
+    operation = store.get("one").operation
+    assert (operation.status, operation.ended_at, operation.error) == (OperationStatus.FAILED, NOW, error)
+    assert operation.estimated_remaining_seconds is None
+    assert [row.status for row in store.checkpoints("one", after=0, limit=9)] == [CheckpointStatus.FAILED]
+
+
+def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:
+    """The first reason stays."""
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    store.request_cancel("one", "enough", wall_ns=1)
+    store.request_cancel("one", "again", wall_ns=2)
+    assert store.cancel_reasons(["one", "two"]) == {"one": "enough"}
+
+
+def test_durations_are_learned_over_runs(store: SqlOperationStore) -> None:
+    """Means per progress type, item and timeframe."""
+    for seconds in (1, 3):
+        learned = Learned()
+        learned.add(unit(1)._replace(ended_ns=10**18 + seconds * 10**9))
+        store.write(Batch(learned=learned, beating=["none"]))
+    assert store.durations() == {("indicator_computation", "rsi", "1h"): pytest.approx(2.0)}
+
+
+def test_the_hot_query_walks_an_index(tmp_path: Path) -> None:
+    """Its plan, not its milliseconds."""
+    path = tmp_path / "operations.db"
+    open_store(Settings(database=str(path))).close()
+    engine = create_engine(f"sqlite:///{path}")
+    query = str(
+        checkpoints_query(1, after=5, limit=10).compile(engine, compile_kwargs={"literal_binds": True})
+    )
+    with engine.connect() as connection:
+        plan = " ".join(row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))
+    engine.dispose()
+    assert "checkpoints_of_operation (operation_key=? AND sequence>?)" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    """One migrates, the other waits."""
+    program = (
+        "import sys; from ktrdr_otel.settings import Settings; from ktrdr_otel.storage import open_store;"
+        "sys.stdin.readline(); open_store(Settings(database=sys.argv[1])).close()"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path / "operations.db")]
+    both = [
+        subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        _, problems = process.communicate(timeout=60)
+        assert process.returncode == 0, problems
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """In one line that says what to do."""
+    path = tmp_path / "operations.db"
+    open_store(Settings(database=str(path))).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreUnavailableError, match="newer than this ktrdr-otel knows"):
+        open_store(Settings(database=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        ("postgresql+psycopg://me:secret@nowhere/x", "psycopg"),
+        ("nonsense://x", "the database URL: cannot be used"),
+        ("/proc/nowhere/operations.db", "/proc/nowhere/operations.db"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_one_line_without_secrets(database: str, said: str) -> None:
+    """The password is in no message."""
+    with pytest.raises(StoreUnavailableError) as caught:
+        open_store(Settings(database=database))
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """And left as it was."""
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, and no database at all\n" * 100)
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        open_store(Settings(database=str(path)))
+    assert path.read_text().startswith("these are my notes")
