@@ -16,7 +16,7 @@ def as_input_error(error: ValidationError, *, prefix: str = "", known: Iterable[
     """The first fault; `prefix` is where the validated part lies, `known` are the names that it may have."""
     fault = error.errors()[0]
     given = fault["input"]
-    steps = [str(step) for step in fault["loc"] if not str(step).startswith(_NOT_IN_THE_FILE)]
+    steps = [_one_line(step) for step in fault["loc"] if not str(step).startswith(_NOT_IN_THE_FILE)]
     where = ".".join(part for part in (prefix, *steps) if part)
     if fault["type"] == "missing":
         near = difflib.get_close_matches(steps[-1], map(str, given), n=1) if isinstance(given, dict) else []
@@ -39,3 +39,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
+
+
+def _one_line(step: int | str) -> str:
+    return str(step) if str(step).isprintable() else ascii(step)

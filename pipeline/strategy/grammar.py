@@ -3,7 +3,15 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 
 def _as_text(value: object) -> object:
@@ -11,6 +19,14 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float | date) and not isinstance(value, bool) else value
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("an id has no line breaks and no control characters")
+    return text
+
+
+# Ids become parts of messages, of span names and of lines on a terminal.
+Id = Annotated[str, AfterValidator(_printable), Field(min_length=1)]
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 # What the training and the losses read of the training section; `test_strategy_load` holds it to their fields.
 TRAINING_KEYS = frozenset(
@@ -138,8 +154,8 @@ class StrategyFile(Section):
     description: str | None = None
     training_data: TrainingData
     context_data: list[dict[str, Any]] | None = None
-    indicators: dict[str, dict[str, Any]] = Field(min_length=1)
-    fuzzy_sets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    indicators: dict[Id, dict[str, Any]] = Field(min_length=1)
+    fuzzy_sets: dict[Id, dict[Id, Any]] = Field(default_factory=dict)
     nn_inputs: list[NnInput] = Field(min_length=1)
     model: Model
     decisions: dict[str, Any] = Field(default_factory=dict)
