@@ -194,7 +194,7 @@ FAULTS = [
         edit("training", "data_split", value={"train": 0.9}),
         "training.data_split: shares must sum to 1, not 1.2",
     ),
-    (edit("version", value="2.0"), "version: not a v3 strategy; migrate it"),
+    (edit("indicators", value=[{"name": "rsi"}]), "indicators: not a v3 strategy; migrate it"),
     (edit("name", value=None), "name: input should be a valid string, not None"),
 ]
 
