@@ -24,7 +24,7 @@ class Membership(Protocol):
 class Triangular:
     """Rises from `a` to 1 at `b`, falls to 0 at `c`; where two of them meet the edge is upright and 1 at the peak.
 
-    Three equal ones are 1 at that value alone, as for an indicator that knows only -1 and 1.
+    All three equal would be no range and are refused.
     """
 
     a: float
@@ -70,8 +70,10 @@ class Gaussian:
 
     def __call__(self, values: Values) -> Values:
         """Degrees `(bars,)`."""
-        scaled = (values - self.mean) / self.sigma
-        np.multiply(scaled, scaled, out=scaled)
+        # So far from the mean that the square overflows, the degree is 0 as it should be.
+        with np.errstate(over="ignore"):
+            scaled = (values - self.mean) / self.sigma
+            np.multiply(scaled, scaled, out=scaled)
         np.multiply(scaled, -0.5, out=scaled)
         return np.exp(scaled, out=scaled)
 
@@ -95,16 +97,18 @@ def build_membership(kind: str, parameters: Sequence[float]) -> Membership:
 
 def _between(values: Values, a: float, b: float, c: float, d: float) -> Values:
     """0 outside [a, d], 1 inside [b, c], straight in between."""
-    rising = (
-        (values - a) / (b - a)
-        if b > a
-        else np.where(values >= b, 1.0, np.where(np.isnan(values), np.nan, 0.0))
-    )
-    falling = (
-        (d - values) / (d - c)
-        if d > c
-        else np.where(values <= c, 1.0, np.where(np.isnan(values), np.nan, 0.0))
-    )
+    # The slope of an edge narrower than a float can divide by is infinite: upright, as it should be.
+    with np.errstate(over="ignore"):
+        rising = (
+            (values - a) / (b - a)
+            if b > a
+            else np.where(values >= b, 1.0, np.where(np.isnan(values), np.nan, 0.0))
+        )
+        falling = (
+            (d - values) / (d - c)
+            if d > c
+            else np.where(values <= c, 1.0, np.where(np.isnan(values), np.nan, 0.0))
+        )
     degrees: Values = np.minimum(rising, falling)
     return np.clip(degrees, 0.0, 1.0, out=degrees)
 
@@ -122,3 +126,5 @@ def _require_rising(names: Sequence[str], parameters: Sequence[float]) -> None:
         raise ValueError(
             f"parameters must rise, {order}, not {[f'{each:g}' for each in parameters]}".replace("'", "")
         )
+    if parameters[0] == parameters[-1]:
+        raise ValueError(f"parameters must span a range, not the single value {parameters[0]:g}")

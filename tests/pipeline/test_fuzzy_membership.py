@@ -4,7 +4,7 @@ import timeit
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.fuzzy import FuzzyEngine, Gaussian, Membership, Trapezoidal, Triangular, build_membership
@@ -39,10 +39,8 @@ def test_a_gaussian_is_whole_at_its_mean_and_falls_as_the_formula_says() -> None
     [
         (Triangular(0, 0, 40), (-1e-9, 0, 20, 40), [0, 1, 0.5, 0]),
         (Triangular(0, 40, 40), (0, 20, 40, 40 + 1e-9), [0, 0.5, 1, 0]),
-        (Triangular(1, 1, 1), (0.9, 1, 1.1), [0, 1, 0]),
         (Trapezoidal(0, 0, 10, 20), (-1, 0, 10, 15), [0, 1, 1, 0.5]),
         (Trapezoidal(0, 10, 20, 20), (5, 10, 20, 21), [0.5, 1, 1, 0]),
-        (Trapezoidal(5, 5, 5, 5), (4, 5, 6), [0, 1, 0]),
     ],
 )
 def test_an_edge_without_width_is_upright_and_belongs_to_the_peak(
@@ -58,7 +56,6 @@ def test_an_edge_without_width_is_upright_and_belongs_to_the_peak(
         Triangular(0, 20, 40),
         Triangular(0, 0, 40),
         Triangular(0, 40, 40),
-        Triangular(1, 1, 1),
         Trapezoidal(0, 1, 2, 3),
         Gaussian(0, 1),
     ],
@@ -70,12 +67,21 @@ def test_an_unknown_value_has_an_unknown_degree(membership: Membership) -> None:
     assert found[1:] == [0, 0]
 
 
+def test_an_edge_narrower_than_numbers_can_divide_is_upright() -> None:
+    """The slope of a subnormal edge is infinite; the degrees are not, and nobody is warned."""
+    tiny = 5e-324
+    assert degrees(Triangular(0, tiny, 1), -1, 0, tiny) == [0, 0, 1]
+    assert degrees(Trapezoidal(-1, 0, 0, tiny), 1) == [0]
+    assert degrees(Gaussian(0, tiny), 0, 1e6) == [1, 0]
+
+
 @given(st.lists(prices, min_size=4, max_size=4), st.lists(prices, min_size=1, max_size=20))
 def test_degrees_lie_between_0_and_1_and_grow_towards_the_plateau(
     parameters: list[float], values: list[float]
 ) -> None:
     """On each side of the plateau a value nearer to it never belongs less."""
     a, b, c, d = sorted(parameters)
+    assume(a < d)
     found = Trapezoidal(a, b, c, d)(np.array(sorted(values)))
     assert ((found >= 0) & (found <= 1)).all()
     ordered = np.array(sorted(values))
@@ -89,6 +95,7 @@ def test_a_triangle_is_a_trapezoid_whose_plateau_is_a_point(
 ) -> None:
     """Both give the same degrees, bit by bit."""
     a, b, c = sorted(parameters)
+    assume(a < c)
     rows = np.array(values, dtype=np.float64)
     np.testing.assert_array_equal(Triangular(a, b, c)(rows), Trapezoidal(a, b, b, c)(rows))
 
@@ -98,6 +105,7 @@ def test_a_triangle_is_a_trapezoid_whose_plateau_is_a_point(
     [
         ("triangular", [3, 2, 4], "a <= b <= c"),
         ("trapezoidal", [1, 2, 4, 3], "a <= b <= c <= d"),
+        ("trapezoidal", [5, 5, 5, 5], "must span a range"),
         ("triangular", [1, 2], "takes 3 parameters, not 2"),
         ("gaussian", [1, 2, 3], "takes 2 parameters, not 3"),
         ("gaussian", [50, 0], "sigma must be above 0"),
@@ -122,7 +130,11 @@ def test_the_kind_is_read_in_either_case() -> None:
 
 def test_the_engine_gives_one_column_per_term_in_the_order_given() -> None:
     """Three terms on two bars are `(2, 3)`, float64."""
-    terms = [("low", Triangular(0, 0, 50)), ("mid", Triangular(0, 50, 100)), ("high", Gaussian(100, 25))]
+    terms: list[tuple[str, Membership]] = [
+        ("low", Triangular(0, 0, 50)),
+        ("mid", Triangular(0, 50, 100)),
+        ("high", Gaussian(100, 25)),
+    ]
     found = FuzzyEngine().fuzzify(terms, np.array([0.0, 100.0]))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, [[1, 0, np.exp(-8)], [0, 0, 1]], rtol=1e-12)
@@ -139,7 +151,11 @@ def test_the_engine_leaves_its_values_as_they_were_and_takes_no_bars_at_all() ->
 def test_three_terms_of_twenty_years_take_no_loop_over_bars() -> None:
     """The cost per bar is that of arrays, not of Python: far below a microsecond."""
     values = np.random.default_rng(0).uniform(0, 100, 5031)
-    terms = [("a", Triangular(0, 20, 45)), ("b", Triangular(30, 50, 70)), ("c", Triangular(55, 80, 100))]
+    terms: list[tuple[str, Membership]] = [
+        ("a", Triangular(0, 20, 45)),
+        ("b", Triangular(30, 50, 70)),
+        ("c", Triangular(55, 80, 100)),
+    ]
     engine = FuzzyEngine()
     best = min(timeit.repeat(lambda: engine.fuzzify(terms, values), number=5, repeat=20)) / 5
     assert best / len(values) < 0.5e-6
