@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class ActiveOperation:
     inbox: Inbox
     root: "Checkpoint | None" = None  # set when its span has been opened
     loops: "list[Track[Any]] | None" = None  # read by the pump while they run
+    listeners: list[Any] = field(default_factory=list)  # told by the pump, in order
+    drain: Callable[[], None] = lambda: None  # all that has happened is told
     ended: bool = False
 
 

@@ -105,7 +105,7 @@ def begin(
     pinned = choose_provider(
         processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
     )
-    active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox)
+    active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox, drain=run.pump.drain)
     root = Checkpoint(
         semconv.OPERATION_SPAN,
         {semconv.OPERATION_TYPE: operation_type, semconv.OPERATION_NAME: name},

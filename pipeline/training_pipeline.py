@@ -4,7 +4,7 @@ Engines, features, labels and the model know nothing of it: whatever is reported
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ktrdr_otel import checkpoint, track
+from ktrdr_otel import checkpoint, observe, track
+from ktrdr_otel.callback import ProgressCallback, fed
+from ktrdr_otel.context import current_operation
+from ktrdr_otel.progress.plan import Plan
 from pipeline.data import context_sources, load_bars, load_external
 from pipeline.dataset import Dataset, Split, SymbolSamples, combine, make_samples, split
 from pipeline.features import Normaliser, build_features
@@ -80,15 +83,45 @@ class TrainingPipeline:
     def train_strategy(
         self,
         *,
+        progress_callback: ProgressCallback | None = None,
         snapshot_folder: Path | None = None,
         operation_id: str | None = None,
         trace_id: str | None = None,
     ) -> TrainingOutcome:
         """The strategy is trained, evaluated and, if a folder is given, kept there as a model snapshot.
 
+        `progress_callback(epoch, total_epochs, metrics)` is ktrdr's; it hears what the operation's other listeners
+        hear. Without an operation around it the training is one of its own.
+
         Raises `InputError` for bars that cannot be used, `TrainingError` where too little is left to train on, and
         `CancellationError` at the first checkpoint after somebody asked to stop.
         """
+        operation = current_operation()
+        if operation is None:
+            # Somebody calls it as a library: the run is an operation all the same.
+            with observe(
+                f"train {self._strategy.name}", operation_type="training", plan=self.plan()
+            ) as observation:
+                return self.train_strategy(
+                    progress_callback=progress_callback,
+                    snapshot_folder=snapshot_folder,
+                    operation_id=observation.operation_id,
+                    trace_id=observation.trace_id,
+                )
+        with fed(operation, progress_callback) if progress_callback is not None else nullcontext():
+            return self._train(snapshot_folder, operation_id, trace_id)
+
+    def plan(self) -> Plan:
+        """How many units the training has."""
+        from pipeline.train import TrainingSettings
+
+        epochs = TrainingSettings.from_mapping(self._strategy.training, epochs=self._epochs).epochs
+        steps, indicators, fuzzy_sets = planned_units(self._strategy)
+        return Plan.training(steps=steps, indicators=indicators, fuzzy_sets=fuzzy_sets, epochs=epochs)
+
+    def _train(
+        self, snapshot_folder: Path | None, operation_id: str | None, trace_id: str | None
+    ) -> TrainingOutcome:
         strategy = self._strategy
         samples = self.prepare_features()
         with checkpoint("preparation", step="combining_data", total_symbols=len(samples)):

@@ -76,7 +76,8 @@ class LiveOperation:
             plan=plan,
         )
         self._service = service
-        self._listeners = list(listeners)
+        active.listeners.extend(listeners)
+        self._listeners: list[Listener] = active.listeners
         self._clock = clock
         self._pace = Pace(service.durations())
         self._status = OperationStatus.RUNNING
@@ -279,7 +280,7 @@ class LiveOperation:
         return False
 
     def _tell(self, call: Callable[[Listener], None]) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             try:
                 call(listener)
             except Exception:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
+from ktrdr_otel.callback import callback_metrics
 from ktrdr_otel.progress.events import Tick, Unit
 
 Route = Callable[[TrainingProgressBridge, Mapping[str, Any]], None]
@@ -117,14 +118,6 @@ def route_callback(
         ROUTES[progress_type](bridge, metrics)
     else:
         bridge.on_item(progress_type, _without(metrics, "progress_type"))
-
-
-_CALLBACK_NAME: Final = {"loss": "train_loss", "accuracy": "train_accuracy"}
-
-
-def callback_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """An epoch's metrics by the names that progress callbacks use: `train_loss`, `val_loss`, ..."""
-    return {_CALLBACK_NAME.get(name, name): value for name, value in metrics.items()}
 
 
 def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

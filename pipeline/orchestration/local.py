@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ import typer
 from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, observe, semconv
 from ktrdr_otel.display.choose import is_drawable
 from ktrdr_otel.observation import Observation
-from ktrdr_otel.progress.plan import Plan
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import open_service
 from pipeline.errors import InputError
@@ -80,16 +79,17 @@ class LocalTraining:
         return strategy
 
     def _train(self, strategy: Strategy) -> int:
-        from pipeline.train import TrainingSettings
-        from pipeline.training_pipeline import TrainingPipeline, planned_units
+        from pipeline.training_pipeline import TrainingPipeline
 
         request = self._request
-        settings = TrainingSettings.from_mapping(strategy.training, epochs=request.epochs)
-        steps, indicators, fuzzy_sets = planned_units(strategy)
-        plan = Plan.training(
-            steps=steps, indicators=indicators, fuzzy_sets=fuzzy_sets, epochs=settings.epochs
-        )
         observation: Observation | None = None
+        pipeline = TrainingPipeline(
+            strategy,
+            request.data,
+            epochs=request.epochs,
+            seed=request.seed,
+            on_early_stop=lambda: observation.forgo(semconv.EPOCH) if observation is not None else None,
+        )
         try:
             with (
                 self._heard_signals(),
@@ -97,7 +97,7 @@ class LocalTraining:
                     f"train {strategy.name}",
                     operation_type="training",
                     operation_id=self._operation_id,
-                    plan=plan,
+                    plan=pipeline.plan(),
                     display=self._display(),
                     database=request.database,
                     otlp_endpoint=request.otlp_endpoint,
@@ -105,13 +105,6 @@ class LocalTraining:
                     cancellation_token=self._token,
                 ) as observation,
             ):
-                pipeline = TrainingPipeline(
-                    strategy,
-                    request.data,
-                    epochs=request.epochs,
-                    seed=request.seed,
-                    on_early_stop=_forgo_epochs(observation),
-                )
                 outcome = pipeline.train_strategy(
                     snapshot_folder=request.output / self._operation_id,
                     operation_id=self._operation_id,
@@ -164,10 +157,6 @@ class LocalTraining:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _forgo_epochs(observation: Observation) -> Callable[[], None]:
-    return lambda: observation.forgo(semconv.EPOCH)
 
 
 def _failed(observation: Observation | None, error: Exception) -> int:
