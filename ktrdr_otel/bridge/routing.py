@@ -48,9 +48,7 @@ def _fuzzy(bridge: TrainingProgressBridge, context: Mapping[str, Any]) -> None:
 
 def _preparation(bridge: TrainingProgressBridge, context: Mapping[str, Any]) -> None:
     phase = context.get("preparation_phase") or context.get("phase") or semconv.PREPARATION
-    bridge.on_preparation_phase(
-        phase, context=context if "phase" not in context else _without(context, "phase", "progress_type")
-    )
+    bridge.on_preparation_phase(phase, context=_without(context, "phase", "progress_type"))
 
 
 def _epoch_start(bridge: TrainingProgressBridge, context: Mapping[str, Any]) -> None:
@@ -61,6 +59,7 @@ def _epoch_start(bridge: TrainingProgressBridge, context: Mapping[str, Any]) -> 
 _SYMBOL_ARGUMENTS: Final = frozenset(
     {"symbol", "symbol_index", "total_symbols", "preprocessing_step", "step", "progress_type"}
 )
+_PLACE: Final = ("symbol", "symbol_index", "total_symbols")
 ROUTES: Final[Mapping[str, Route]] = {
     semconv.PREPROCESSING: _symbol,
     semconv.INDICATOR_COMPUTATION: _indicator,
@@ -115,9 +114,19 @@ def route_callback(
     elif progress_type is None or progress_type == semconv.EPOCH:
         bridge.on_epoch(epoch, total_epochs, metrics)
     elif progress_type in ROUTES:
-        ROUTES[progress_type](bridge, metrics)
+        ROUTES[progress_type](bridge, _with_symbol(bridge, metrics))
     else:
         bridge.on_item(progress_type, _without(metrics, "progress_type"))
+
+
+def _with_symbol(bridge: TrainingProgressBridge, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The seed's pipeline says which symbol it is at when it loads it, and not with every step after that."""
+    if "symbol_index" in metrics:
+        return metrics
+    latest = bridge.current_context
+    if "symbol" not in latest or metrics.get("symbol", latest["symbol"]) != latest["symbol"]:
+        return metrics
+    return {**{key: latest[key] for key in _PLACE if key in latest}, **metrics}
 
 
 def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training events become progress: the seed's bridge, with a plan where there is one."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +32,7 @@ class TrainingProgressBridge:
     Of `context` it reads `total_epochs`, `total_batches`, `session_id` and `training_config` (its
     `progress.batch_stride`), nothing else. Symbols, indicators and fuzzy sets are counted from 1, epochs and
     batches from 0. Every method but `on_cancellation` first asks the token, and raises `CancellationError`
-    before anything is told. The percentage never falls.
+    before anything is told. The percentage never falls, from whatever threads the calls come.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class TrainingProgressBridge:
         self._phase = ""
         self._last_context: Mapping[str, Any] = {}
         self._metrics: list[dict[str, Any]] = []
+        # Held while a change is told, so that what is told never falls either; a callback may ask back.
+        self._lock = threading.RLock()
 
     def __call__(self, epoch: int, batch: int, metrics: dict[str, Any]) -> None:
         """As a progress callback it takes batches."""
@@ -227,7 +230,7 @@ class TrainingProgressBridge:
         shown = number if per_epoch and per_epoch > 1 and number == per_epoch - 1 else batch
         self._emit(
             current_step=self._estimate_step(items),
-            percentage=self._derive_percentage(items, index),
+            percentage=self._percentage_in_epoch(items, index, per_epoch),
             message=messages.epoch(index, self._total_epochs, number, per_epoch),
             items_processed=items,
             phase="batch",
@@ -256,6 +259,7 @@ class TrainingProgressBridge:
 
     def on_loop(self, word: str, count: int, total: int | None, context: Mapping[str, Any]) -> None:
         """A tracked loop outside of any epoch has finished that many turns."""
+        self._check_cancelled()
         if self._plan is not None:
             self._plan.reach(word, count)
         self._emit(
@@ -440,6 +444,13 @@ class TrainingProgressBridge:
         ratio = items / self._total_batches if self._total_batches else epoch_index / self._total_epochs
         return _PRE_TRAINING + _TRAINING * max(0.0, min(ratio, 1.0))
 
+    def _percentage_in_epoch(self, items: int, epoch_index: int, per_epoch: int | None) -> float:
+        if self._total_batches is None and per_epoch:
+            ratio = items / (per_epoch * self._total_epochs)
+            return _PRE_TRAINING + _TRAINING * max(0.0, min(ratio, 1.0))
+        # Where nobody says how many batches there are, the epoch under way counts only at its end.
+        return self._derive_percentage(items, epoch_index - 1)
+
     def _tells_batch(self, items: int, number: int, per_epoch: int | None) -> bool:
         if number == 1 or number % self._batch_stride == 0:
             return True
@@ -474,33 +485,37 @@ class TrainingProgressBridge:
         phase: str,
         context: Mapping[str, Any],
     ) -> None:
-        if self._plan is not None:
-            percentage = self._plan.ratio() * 100.0
-        if percentage > self._last_percentage:
-            self._last_percentage = min(percentage, 100.0)
-        self._last_epoch_step = max(0, min(current_step, self._total_epochs))
-        self._last_items_processed = max(0, items_processed)
-        self._last_emitted_ns = time.time_ns()
-        self._message = message
-        self._phase = phase
-        self._last_context = context
-        if self._progress_manager is not None:
-            self._progress_manager.advance(
-                current_step=self._last_epoch_step,
-                percentage=self._last_percentage,
-                message=message,
-                items_processed=self._last_items_processed,
-                total_items=self._total_batches,
-                context={"phase": phase, **context},
-            )
-        if self._update_callback is not None:
-            self._update_callback(
-                step=self._last_epoch_step,
-                message=message,
-                items_processed=self._last_items_processed,
-                percentage=self._last_percentage,
-                **{"phase": phase, **context},
-            )
+        with self._lock:
+            if self._plan is not None:
+                percentage = self._plan.ratio() * 100.0
+            if percentage > self._last_percentage:
+                self._last_percentage = min(percentage, 100.0)
+            self._last_epoch_step = max(0, min(current_step, self._total_epochs))
+            self._last_items_processed = max(0, items_processed)
+            self._last_emitted_ns = time.time_ns()
+            self._message = message
+            self._phase = phase
+            self._last_context = context
+            if self._progress_manager is not None:
+                self._progress_manager.advance(
+                    current_step=self._last_epoch_step,
+                    percentage=self._last_percentage,
+                    message=message,
+                    items_processed=self._last_items_processed,
+                    total_items=self._total_batches,
+                    context={**context, "phase": phase},
+                )
+            if self._update_callback is not None:
+                # One dictionary: a stranger's context may have keys of the same names, which must not win.
+                told = {
+                    **context,
+                    "phase": phase,
+                    "step": self._last_epoch_step,
+                    "message": message,
+                    "items_processed": self._last_items_processed,
+                    "percentage": self._last_percentage,
+                }
+                self._update_callback(**told)
 
 
 def _epoch_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,9 +141,9 @@ class Plan:
                 self._weights = None
 
     def partly(self, progress_type: str, fraction: float) -> None:
-        """The unit of the type that is under way is done to that fraction, 0-1."""
+        """The unit of the type that is under way is done to that fraction, 0-1; never less than before."""
         with self._lock:
-            self._partial[progress_type] = min(max(fraction, 0.0), 1.0)
+            self._partial[progress_type] = min(max(fraction, self._partial.get(progress_type, 0.0)), 1.0)
 
     def forgo(self, progress_type: str) -> int:
         """What remains of the type will not come (an early stop); returns how many units that were."""
