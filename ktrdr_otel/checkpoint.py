@@ -10,6 +10,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Token
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
@@ -106,6 +107,8 @@ class Checkpoint:
         self.cancelled = False
         self.error: tuple[str, str] | None = None
         self.metrics: dict[str, float] | None = None
+        self._otel_context: otel_context.Context | None = None
+        self._restore: tuple[Token[otel_context.Context], Token[Checkpoint | None]] | None = None
 
     def __enter__(self) -> Self:
         parent = current_checkpoint.get()
@@ -158,8 +161,8 @@ class Checkpoint:
 
     def _become_current(self, context: otel_context.Context | None) -> None:
         self._generation = here.fork_generation()
-        self._otel_context = trace.set_span_in_context(self.span, context)
-        self._restore = (otel_context.attach(self._otel_context), current_checkpoint.set(self))
+        mine = self._otel_context = trace.set_span_in_context(self.span, context)
+        self._restore = (otel_context.attach(mine), current_checkpoint.set(self))
 
     def __exit__(
         self,
@@ -173,6 +176,8 @@ class Checkpoint:
             self._note(error)
         self.closed = True
         self._leave()
+        # It waits in the inbox from now on: the less it holds, the less the garbage collector has to walk.
+        self._restore = self._otel_context = None
         sighting.closing = self
         try:
             self.span.end()
@@ -196,6 +201,8 @@ class Checkpoint:
         if current_checkpoint.get() is not self:
             return
         parent = self.parent
+        if self._restore is None:
+            return
         context_token, checkpoint_token = self._restore
         if parent is None or not parent.closed:
             try:
@@ -208,7 +215,8 @@ class Checkpoint:
         else:
             parent = parent.nearest_open()
             current_checkpoint.set(parent)
-        otel_context.attach(otel_context.Context() if parent is None else parent._otel_context)
+        around = None if parent is None else parent._otel_context
+        otel_context.attach(otel_context.Context() if around is None else around)
 
     def nearest_open(self) -> "Checkpoint | None":
         """Itself while it is open, else the closest of those around it that are."""

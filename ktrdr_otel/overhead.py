@@ -4,6 +4,7 @@ import contextvars
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -38,7 +39,7 @@ def checkpoint_seconds() -> float:
 def _measure() -> float:
     provider = TracerProvider(shutdown_on_exit=False)
     inbox: Inbox = Inbox()
-    provider.add_span_processor(ProgressSpanProcessor(inbox))
+    provider.add_span_processor(ProgressSpanProcessor(inbox, SimpleQueue()))
     root = Checkpoint("operation", {})
     root.enter_as_root(
         ActiveOperation("overhead", CancellationToken(), provider.get_tracer("overhead"), inbox)

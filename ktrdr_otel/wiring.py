@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -37,8 +38,9 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.clock = SystemClock()
         self.inbox: Inbox = Inbox()
-        self.processor = ProgressSpanProcessor(self.inbox)
-        self.pump = Pump(self.inbox, interval_seconds=settings.poll_interval_seconds)
+        wake: SimpleQueue[None] = SimpleQueue()
+        self.processor = ProgressSpanProcessor(self.inbox, wake)
+        self.pump = Pump(self.inbox, wake, interval_seconds=settings.poll_interval_seconds)
         self._services: dict[str, OperationsService] = {}
         self._lock = threading.Lock()
 

@@ -10,6 +10,7 @@ from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
+from ktrdr_otel.operations.durations import kind_of
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.progress.estimate import Pace
@@ -140,7 +141,7 @@ class LiveOperation:
             self._failed_at = describe(unit.progress_type, unit.context)
         done = unit.is_finished_work
         if done:
-            self._pace.finished(unit)
+            self._pace.finished(unit, kind_of(unit) if self._pace.knows_earlier_runs else None)
             self._last_progress_ns = unit.ended_ns
             if counts:
                 self._count(unit)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from queue import SimpleQueue
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -9,6 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from ktrdr_otel.context import Happening, Inbox, active_operations, sighting
 
 logger = logging.getLogger(__name__)
+
+# So many entries are not left lying until the reader's next look: what waits costs the garbage collector.
+CROWDED = 256
 
 
 class ProgressSpanProcessor(SpanProcessor):
@@ -18,8 +22,9 @@ class ProgressSpanProcessor(SpanProcessor):
     out by the reader. `shutdown` is ignored: progress goes on when an application shuts its provider down.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, wake: "SimpleQueue[None]") -> None:
         self._inbox = inbox
+        self._wake = wake
         self.faults = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -45,7 +50,10 @@ class ProgressSpanProcessor(SpanProcessor):
             if checkpoint is not None:
                 if checkpoint.seen:
                     checkpoint.seen = False  # told once, also where an application added us twice
-                    self._inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
+                    inbox = self._inbox
+                    inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
+                    if len(inbox) == CROWDED:
+                        self._wake.put(None)
             elif active_operations():
                 self._inbox.append((Happening.SPAN_ENDED, span, time.monotonic_ns()))
         except Exception:

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ktrdr_otel.bridge.live import LiveOperation
@@ -19,8 +21,9 @@ class Pump:
     that ends a checkpoint, a slow display), they go on.
     """
 
-    def __init__(self, inbox: Inbox, *, interval_seconds: float) -> None:
+    def __init__(self, inbox: Inbox, wake: "SimpleQueue[None]", *, interval_seconds: float) -> None:
         self._inbox = inbox
+        self._wake = wake  # a reentrant C queue: whoever puts may be anywhere, also in a garbage collection
         self._interval_seconds = interval_seconds
         self._lives: dict[str, LiveOperation] = {}
         self._begun: dict[Checkpoint, int] = {}  # begun in this drain: when
@@ -46,6 +49,7 @@ class Pump:
             self._lives.pop(live.operation_id, None)
             if not self._lives:
                 self._stop.set()
+                self._wake.put(None)
                 self._thread = None
 
     def drain(self) -> None:
@@ -73,7 +77,9 @@ class Pump:
         self._thread = None
 
     def _run(self, stop: threading.Event) -> None:
-        while not stop.wait(self._interval_seconds):
+        while not stop.is_set():
+            with suppress(Empty):
+                self._wake.get(timeout=self._interval_seconds)
             self.drain()
 
     def _dispatch(self, happening: Happening, subject: Any, seen_ns: int) -> None:

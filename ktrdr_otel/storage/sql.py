@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Dialect, Select, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -22,6 +23,7 @@ from ktrdr_otel.storage import rows
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, operations
 
+_CHUNKS = (256, 16, 1)  # rows per statement, each prepared once
 _FORGET = text("DELETE FROM checkpoints WHERE operation_key = :key AND span_id = :span AND ended_ns IS NULL")
 
 
@@ -33,9 +35,7 @@ class SqlOperationStore:
         self._keys: dict[str, int] = {}
         self._keys_lock = threading.Lock()
         dialect = database.engine.dialect
-        statement = insert(checkpoints).compile(dialect=dialect, column_keys=list(rows.CHECKPOINT_COLUMNS))
-        self._insert_checkpoint = str(statement)
-        self._is_positional = dialect.positional
+        self._inserts = {count: _insert_rows(count, dialect) for count in _CHUNKS}
         self._upsert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
 
     def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
@@ -177,13 +177,22 @@ class SqlOperationStore:
                 query = select(operations.c.key).where(operations.c.operation_id == operation_id)
                 self._keys[operation_id] = connection.execute(query).scalar_one()
             values = [rows.checkpoint_row(self._keys[unit.operation_id], unit) for unit in units]
-            # Past SQLAlchemy's own handling of parameters, which costs twice what the database does.
-            connection.exec_driver_sql(self._insert_checkpoint, self._parameters(values))
+            self._insert(connection, values)
 
-    def _parameters(self, values: list[tuple[Any, ...]]) -> Any:
-        if self._is_positional:
-            return values
-        return [dict(zip(rows.CHECKPOINT_COLUMNS, row, strict=True)) for row in values]
+    def _insert(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
+        """Many rows with one statement, which runs without the interpreter's lock.
+
+        `executemany` takes that lock again for each row, and waits for it 5 ms every time while the observed program
+        is busy: thousands of rows would take minutes.
+        """
+        start = 0
+        for count in _CHUNKS:
+            while len(values) - start >= count:
+                chunk = values[start : start + count]
+                statement, is_positional = self._inserts[count]
+                flat = tuple(chain.from_iterable(chunk))
+                connection.exec_driver_sql(statement, flat if is_positional else _by_name(flat))
+                start += count
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
         connection.execute(
@@ -237,6 +246,24 @@ class SqlOperationStore:
     def _read(self, query: Select[Any]) -> Sequence[Any]:
         with self._database.reading() as connection:
             return connection.execute(query).mappings().all()
+
+
+def _insert_rows(count: int, dialect: Dialect) -> tuple[str, bool]:
+    """An insert of that many checkpoints, made by hand, and whether its parameters go by their places."""
+    width = len(rows.CHECKPOINT_COLUMNS)
+    if dialect.positional:
+        row = f"({', '.join('?' * width)})"
+        values = ", ".join([row] * count)
+    else:
+        names = [[f"%(p{line * width + place})s" for place in range(width)] for line in range(count)]
+        values = ", ".join(f"({', '.join(line)})" for line in names)
+    columns = ", ".join(rows.CHECKPOINT_COLUMNS)
+    # Columns and place holders are our own; nothing from outside is in the statement.
+    return f"INSERT INTO checkpoints ({columns}) VALUES {values}", dialect.positional  # noqa: S608
+
+
+def _by_name(flat: tuple[Any, ...]) -> dict[str, Any]:
+    return {f"p{place}": value for place, value in enumerate(flat)}
 
 
 _STATUS_OF_OPEN = {

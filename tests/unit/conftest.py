@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -42,7 +43,7 @@ def make_bench(provider: TracerProvider) -> Iterator[Bench]:
     """An operation on that provider, ended when the generator goes on."""
     inbox: Inbox = Inbox()
     exporter = InMemorySpanExporter()
-    provider.add_span_processor(ProgressSpanProcessor(inbox))
+    provider.add_span_processor(ProgressSpanProcessor(inbox, SimpleQueue()))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     active = ActiveOperation("op-1", CancellationToken(), provider.get_tracer("test"), inbox)
     root = Checkpoint("operation", {semconv.OPERATION_TYPE: "test"})
