@@ -91,7 +91,8 @@ class Place:
     @staticmethod
     def _environment(more: dict[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "KTRDR_"))}
-        return {**kept, **more}
+        # Several runs share the cores of a test machine; OpenMP threads that wait by spinning would take them all.
+        return {**kept, "OMP_NUM_THREADS": "1", **more}
 
 
 @pytest.fixture
