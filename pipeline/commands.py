@@ -98,6 +98,8 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per step.")] = False,
 ) -> None:
     """Train a strategy on a folder of bars, with live progress."""
+    # Said before anything is imported that takes a second.
+    typer.echo(f"{strategy}: checking the strategy and its bars", err=as_json)
     from pipeline.orchestration.local import LocalTraining, TrainingRequest
 
     request = TrainingRequest(

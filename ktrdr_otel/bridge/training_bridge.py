@@ -5,6 +5,7 @@ from typing import Any
 
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.progress_bridge import ProgressBridge
+from ktrdr_otel.bridge.remote_snapshot import RemoteSnapshot, whole
 from ktrdr_otel.progress import messages
 from ktrdr_otel.progress.manager import GenericProgressManager
 from ktrdr_otel.progress.plan import Plan
@@ -282,33 +283,25 @@ class TrainingProgressBridge(ProgressBridge):
     def on_remote_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """A training elsewhere says where it is; its own percentage is taken as it is."""
         self._check_cancelled()
-        told = snapshot.get("progress")
-        told = told if isinstance(told, Mapping) else {}
-        index = _whole(told.get("epoch"))
-        index = self._last_epoch_step if index is None or index < 0 else index
-        self._total_epochs = max(_whole(told.get("total_epochs")) or 0, self._total_epochs)
-        self._total_batches = (
-            _whole(told.get("items_total") or told.get("total_batches")) or self._total_batches
-        )
-        done = told.get("items_processed")
-        items = self._clamp_items_processed(_whole(told.get("batch") if done is None else done))
-        per_epoch = _whole(told.get("total_batches"))
+        told = RemoteSnapshot.read(snapshot)
+        index = self._last_epoch_step if told.epoch is None or told.epoch < 0 else told.epoch
+        self._total_epochs = max(told.total_epochs or 0, self._total_epochs)
+        self._total_batches = told.total_items or self._total_batches
+        items, per_epoch = self._clamp_items_processed(told.items), told.batches_per_epoch
         batch = (items - 1) % per_epoch + 1 if items and per_epoch else None
+        percentage = told.percent
+        if percentage is None:
+            percentage = self._derive_percentage(items, index) if items or index else self._last_percentage
+        here = messages.epoch(index, self._total_epochs, batch, per_epoch) if index else None
         self._emit(
             current_step=index,
-            percentage=self._remote_percentage(told, items, index),
-            message=self._remote_message(told, index, batch, per_epoch),
+            percentage=percentage,
+            message=told.message or here or "Polling host session",
             items_processed=items,
             phase="remote_snapshot",
             context={
-                "host_status": str(snapshot.get("status") or "").lower() or None,
-                "host_session_id": snapshot.get("session_id") or self._session_id(),
-                "remote_progress": dict(told),
-                "metrics": _part(snapshot, "metrics", "current"),
-                "best_metrics": _part(snapshot, "metrics", "best"),
-                "gpu_usage": snapshot.get("gpu_usage") or {},
-                "resource_usage": snapshot.get("resource_usage") or {},
-                "timestamp": snapshot.get("timestamp"),
+                **told.context,
+                "host_session_id": told.session_id or self._session_id(),
                 "epoch_index": index,
                 "total_epochs": self._total_epochs,
                 "batch_number": batch,
@@ -377,23 +370,6 @@ class TrainingProgressBridge(ProgressBridge):
             return True
         return bool(self._total_batches and items >= self._total_batches)
 
-    def _remote_percentage(self, told: Mapping[str, Any], items: int, index: int) -> float:
-        try:
-            return float(told["progress_percent"])
-        except (KeyError, TypeError, ValueError):
-            if not items and not index:
-                return self._last_percentage
-            return self._derive_percentage(items, index)
-
-    def _remote_message(
-        self, told: Mapping[str, Any], index: int, batch: int | None, per_epoch: int | None
-    ) -> str:
-        if told.get("message"):
-            return str(told["message"])
-        return (
-            messages.epoch(index, self._total_epochs, batch, per_epoch) if index else "Polling host session"
-        )
-
 
 def _epoch_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
     names = (
@@ -412,17 +388,4 @@ def _stride(given: int | None, training_config: Any) -> int:
     if given is None and isinstance(training_config, Mapping):
         progress = training_config.get("progress")
         given = progress.get("batch_stride") if isinstance(progress, Mapping) else None
-    return max(_whole(given) or _DEFAULT_STRIDE, 1)
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _part(snapshot: Mapping[str, Any], name: str, part: str) -> Mapping[str, Any]:
-    whole = snapshot.get(name)
-    found = whole.get(part) if isinstance(whole, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    return max(whole(given) or _DEFAULT_STRIDE, 1)

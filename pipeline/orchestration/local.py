@@ -65,7 +65,6 @@ class LocalTraining:
     def _check(self) -> Strategy:
         """Everything that can be known to be wrong is said before any operation exists."""
         request = self._request
-        self._say(f"{request.strategy}: checking the strategy and its bars")
         strategy = load_strategy(request.strategy, symbols=request.symbols, timeframes=request.timeframes)
         for path in strategy.ignored:
             self._say(f"{request.strategy}: {path} is not used")

@@ -268,3 +268,19 @@ def test_a_remote_percentage_is_taken_as_it_is() -> None:
     bridge, _ = followed()
     bridge.on_remote_snapshot({"progress": {"progress_percent": 37.5, "epoch": 2, "total_epochs": 4}})
     assert (bridge.percentage, bridge.message) == (37.5, "Epoch 2/4")
+
+
+@pytest.mark.parametrize("percent", [None, "soon", float("nan"), float("inf"), {}])
+def test_a_remote_percentage_that_is_none_is_derived(percent: object) -> None:
+    """5 + 90 x 2/4, from the epochs that it tells."""
+    bridge, _ = followed()
+    bridge.on_remote_snapshot({"progress": {"progress_percent": percent, "epoch": 2, "total_epochs": 4}})
+    assert bridge.percentage == 50.0
+
+
+@pytest.mark.parametrize("snapshot", [{}, {"progress": None}, {"progress": {"epoch": "x"}, "metrics": 3}])
+def test_an_empty_or_garbled_snapshot_says_only_that_it_is_polled(snapshot: dict[str, Any]) -> None:
+    """Nothing is made up from it."""
+    bridge, states = followed()
+    bridge.on_remote_snapshot(snapshot)
+    assert (bridge.message, bridge.percentage, len(states)) == ("Polling host session", 0.0, 1)

@@ -89,3 +89,17 @@ def test_a_unit_beyond_the_plan_widens_it() -> None:
     plan.finish("load")
     plan.finish("load")
     assert (plan.finished, plan.planned) == (2, 2)
+
+
+@given(st.lists(st.floats(-1, 2), min_size=1))
+def test_a_unit_under_way_never_goes_back(fractions: list[float]) -> None:
+    """A second loop inside an epoch begins at 0; the epoch does not."""
+    plan = Plan({semconv.EPOCH: 2})
+    seen = []
+    for fraction in fractions:
+        plan.partly(semconv.EPOCH, fraction)
+        seen.append(plan.ratio())
+    assert all(later >= earlier for earlier, later in pairwise(seen))
+    assert 0 <= seen[-1] <= 0.5
+    plan.finish(semconv.EPOCH)
+    assert plan.ratio() == pytest.approx(0.5)
