@@ -24,9 +24,6 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15.0, gt=0)  # no heartbeat for so long: lost
     flush_interval_seconds: float = Field(default=0.25, gt=0)  # a crash loses at most so much of step rows
     poll_interval_seconds: float = Field(default=0.05, gt=0)  # how stale live state may be
-    stall_floor_seconds: float = Field(default=30.0, gt=0)
-    stall_unknown_seconds: float = Field(default=300.0, gt=0)
-    stall_factor: float = Field(default=5.0, ge=1)
     shutdown_timeout_seconds: float = Field(default=5.0, gt=0)  # bound on flushing at an end
     display: Literal["auto", "live", "plain", "json", "off"] = "auto"
 
