@@ -59,17 +59,6 @@ class CheckpointContext(TypedDict, total=False):
 _INHERITED: Final = (semconv.SYMBOL_NAME, semconv.SYMBOL_INDEX, semconv.SYMBOL_TOTAL, semconv.TIMEFRAME)
 
 
-class OwnSpan:
-    """The times and ids of a checkpoint that no tracer recorded, so that progress goes on without tracing."""
-
-    __slots__ = ("context", "end_time", "start_time")
-
-    def __init__(self, trace_id: int) -> None:
-        self.start_time = time.time_ns()
-        self.end_time: int | None = None
-        self.context = SpanContext(trace_id or ids.new_trace_id(), ids.new_span_id(), is_remote=False)
-
-
 class Checkpoint:
     """Opens a nested span around a piece of work; made by `checkpoint`, entered once.
 
@@ -83,14 +72,17 @@ class Checkpoint:
         "attributes",
         "cancelled",
         "closed",
+        "ended_ns",
         "error",
+        "ids",
+        "is_own",
         "metrics",
         "name",
         "operation",
-        "own",
         "parent",
         "seen",
         "span",
+        "started_ns",
         "word",
     )
 
@@ -101,7 +93,11 @@ class Checkpoint:
         self.operation: ActiveOperation | None = None
         self.parent: Checkpoint | None = None
         self.span: Span = trace.INVALID_SPAN
-        self.own: OwnSpan | None = None
+        # Ids and times by which progress knows it: the span's, or its own where no tracer recorded one.
+        self.ids: SpanContext | None = None
+        self.is_own = False
+        self.started_ns = 0
+        self.ended_ns: int | None = None
         self.seen = False
         self.closed = False
         self.cancelled = False
@@ -147,7 +143,10 @@ class Checkpoint:
         finally:
             sighting.opening = None
         if not self.seen:
-            self.own = OwnSpan(0 if parent is None else parent.identity().trace_id)
+            trace_id = ids.new_trace_id() if parent is None else parent.identity().trace_id
+            self.ids = SpanContext(trace_id, ids.new_span_id(), is_remote=False)
+            self.is_own = True
+            self.started_ns = time.time_ns()
             operation.inbox.append((Happening.STARTED, self, time.monotonic_ns()))
         self._become_current(context)
         return self
@@ -183,8 +182,10 @@ class Checkpoint:
             self.span.end()
         finally:
             sighting.closing = None
-        if self.own is not None and self.operation is not None:
-            self.own.end_time = time.time_ns()
+        # The span is the tracer's and its exporter's from now on; what progress needs of it has been noted.
+        self.span = trace.INVALID_SPAN
+        if self.is_own and self.operation is not None:
+            self.ended_ns = time.time_ns()
             self.operation.inbox.append((Happening.ENDED, self, time.monotonic_ns()))
 
     def withdraw(self) -> None:
@@ -243,7 +244,7 @@ class Checkpoint:
 
     def identity(self) -> SpanContext:
         """The ids by which its unit is known: the span's, or its own where no tracer recorded it."""
-        return self.span.get_span_context() if self.own is None else self.own.context
+        return self.span.get_span_context() if self.ids is None else self.ids
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """The metrics of the work are on its span.

@@ -37,6 +37,8 @@ class ProgressSpanProcessor(SpanProcessor):
                 checkpoint.seen = True
                 # Set before the entry is visible: the reader may be faster than `start_span` returns.
                 checkpoint.span = span
+                checkpoint.ids = span.context
+                checkpoint.started_ns = span.start_time or 0
                 self._inbox.append((Happening.STARTED, checkpoint, time.monotonic_ns()))
             elif active_operations():
                 self._inbox.append((Happening.SPAN_STARTED, span, time.monotonic_ns()))
@@ -50,6 +52,7 @@ class ProgressSpanProcessor(SpanProcessor):
             if checkpoint is not None:
                 if checkpoint.seen:
                     checkpoint.seen = False  # told once, also where an application added us twice
+                    checkpoint.ended_ns = span.end_time
                     inbox = self._inbox
                     inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
                     if len(inbox) == CROWDED:

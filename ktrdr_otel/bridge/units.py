@@ -19,7 +19,6 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) 
     progress_type = attributes.get(semconv.PROGRESS_TYPE)
     identity = checkpoint.identity()
     parent = checkpoint.parent
-    source: Any = checkpoint.own or checkpoint.span
     return Unit(
         operation_id,
         identity.trace_id,
@@ -28,54 +27,20 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) 
         checkpoint.name,
         progress_type,
         context_of(progress_type, attributes),
-        source.start_time,
+        checkpoint.started_ns,
         seen_ns,
-    )
-
-
-def whole_unit(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
-    """The unit that the checkpoint was, from its start to its end."""
-    attributes = checkpoint.attributes
-    progress_type = attributes.get(semconv.PROGRESS_TYPE)
-    identity = checkpoint.identity()
-    parent = checkpoint.parent
-    source: Any = checkpoint.own or checkpoint.span
-    error = checkpoint.error
-    return Unit(
-        operation_id,
-        identity.trace_id,
-        identity.span_id,
-        None if parent is None else parent.identity().span_id,
-        checkpoint.name,
-        progress_type,
-        context_of(progress_type, attributes),
-        source.start_time,
-        seen_ns,
-        source.end_time,
-        checkpoint.metrics,
-        None if error is None else UnitError(*error),
-        checkpoint.cancelled,
     )
 
 
 def ended_unit(started: Unit, checkpoint: Checkpoint, seen_ns: int) -> Unit:
     """The same unit at its end."""
-    source: Any = checkpoint.own or checkpoint.span
     error = checkpoint.error
-    return Unit(
-        started.operation_id,
-        started.trace_id,
-        started.span_id,
-        started.parent_span_id,
-        started.name,
-        started.progress_type,
-        started.context,
-        started.started_ns,
-        seen_ns,
-        source.end_time,
-        checkpoint.metrics,
-        None if error is None else UnitError(*error),
-        checkpoint.cancelled,
+    return started._replace(
+        seen_monotonic_ns=seen_ns,
+        ended_ns=checkpoint.ended_ns,
+        metrics=checkpoint.metrics,
+        error=None if error is None else UnitError(*error),
+        cancelled=checkpoint.cancelled,
     )
 
 
