@@ -3,7 +3,8 @@
 A whole checkpoint, with processor, bridge, manager, store and exporter thread at work, against
 `start_as_current_span` under a BatchSpanProcessor. Both export to the same exporter, which throws away. `ratio`
 compares what the observed loop takes while the background threads of each side work beside it; `ratio_to_the_end`
-adds the wait until all that the loop left behind has been processed and stored.
+adds the wait until all that the loop left behind has been processed and stored. `burst_ratio` is what the loop pays
+when it opens as many as one timeframe of a training does, and both sides have come to rest before.
 """
 
 import os
@@ -25,6 +26,8 @@ from tests.benchmarks.harness import Spread, interleaved, report
 
 UNITS = 10_000
 PAIRS = 12
+BURST = 80  # the indicators and fuzzy sets of one timeframe
+BURST_PAIRS = 150
 TURNS = 200_000
 TRACK_PAIRS = 12
 
@@ -37,10 +40,10 @@ class Discard(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def bare_loop(tracer: Tracer, batch: BatchSpanProcessor) -> tuple[float, float]:
+def bare_loop(tracer: Tracer, batch: BatchSpanProcessor, units: int = UNITS) -> tuple[float, float]:
     """Seconds of a loop of bare spans, and until all of them have been exported."""
     began = time.perf_counter()
-    for index in range(1, UNITS + 1):
+    for index in range(1, units + 1):
         with tracer.start_as_current_span(
             "computing_indicator RSI",
             attributes={
@@ -62,10 +65,10 @@ def bare_loop(tracer: Tracer, batch: BatchSpanProcessor) -> tuple[float, float]:
     return looped - began, time.perf_counter() - began
 
 
-def checkpoint_loop(observation: Observation) -> tuple[float, float]:
+def checkpoint_loop(observation: Observation, units: int = UNITS) -> tuple[float, float]:
     """Seconds of a loop of checkpoints, and until all of them have been exported and stored."""
     began = time.perf_counter()
-    for index in range(1, UNITS + 1):
+    for index in range(1, units + 1):
         with checkpoint(
             "indicator_computation",
             symbol="AAPL",
@@ -118,6 +121,11 @@ def main() -> None:
         bare_loop(tracer, batch)
         checkpoint_loop(observation)
         spans = interleaved(PAIRS, lambda: bare_loop(tracer, batch), lambda: checkpoint_loop(observation))
+        bursts = interleaved(
+            BURST_PAIRS,
+            lambda: bare_loop(tracer, batch, BURST)[0],
+            lambda: checkpoint_loop(observation, BURST)[0],
+        )
         loops = interleaved(TRACK_PAIRS, tqdm_loop, track_loop)
     report(
         "checkpoint_cost",
@@ -125,6 +133,7 @@ def main() -> None:
             "ratio": statistics.median(ours[0] / bare[0] for bare, ours in spans),
             "ratio_spread": Spread.of([ours[0] / bare[0] for bare, ours in spans]),
             "ratio_to_the_end": Spread.of([ours[1] / bare[1] for bare, ours in spans]),
+            "burst_ratio": Spread.of([ours / bare for bare, ours in bursts]),
             "bare_microseconds": Spread.of([bare[0] / UNITS * 1e6 for bare, _ in spans]),
             "checkpoint_microseconds": Spread.of([ours[0] / UNITS * 1e6 for _, ours in spans]),
             "track_ratio": statistics.median(ours / theirs for theirs, ours in loops),
