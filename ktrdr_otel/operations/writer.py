@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ktrdr_otel.clock import Clock
-from ktrdr_otel.errors import StoreError
+from ktrdr_otel.errors import StoreError, StoreUnavailableError
 from ktrdr_otel.operations.durations import Learned
 from ktrdr_otel.operations.models import Ending, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch, OperationStore
@@ -98,11 +98,27 @@ class Writer:
                 return True
             try:
                 self._store.write(batch)
-            except StoreError as error:
+            except StoreUnavailableError as error:
                 self._hold_back(batch, error)
                 return False
+            except Exception as error:
+                return self._write_state_alone(batch, error)
             self._stored(batch)
             return True
+
+    def _write_state_alone(self, batch: Batch, error: Exception) -> bool:
+        # What is refused now is refused at every try: checkpoints must not keep an end from being stored.
+        refused = len(batch.started) + len(batch.finished) + len(batch.closed)
+        self.health.dropped_checkpoints += refused
+        logger.warning("%d checkpoints are not stored, the store refuses them: %s", refused, error)
+        batch.started, batch.finished, batch.closed = [], [], []
+        try:
+            self._store.write(batch)
+        except Exception as again:
+            self._hold_back(batch, again)
+            return False
+        self._stored(batch)
+        return True
 
     def forget_after_fork(self) -> None:
         """The child of a fork writes nothing of its parent's."""
@@ -181,7 +197,7 @@ class Writer:
             if event is not None:
                 event.set()
 
-    def _hold_back(self, batch: Batch, error: StoreError) -> None:
+    def _hold_back(self, batch: Batch, error: Exception) -> None:
         self.health.failures += 1
         if self.health.last_error is None:
             logger.warning("progress is not stored: %s; the run goes on, the newest is kept", error)

@@ -47,7 +47,7 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
     """The unit's values in the order of `CHECKPOINT_COLUMNS`."""
     get = unit.context.get
     error = unit.error
-    return (
+    values = (
         operation_key,
         unit.progress_type,
         unit.name,
@@ -63,10 +63,22 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
         f"{unit.trace_id:032x}",
         f"{unit.span_id:016x}",
         None if unit.parent_span_id is None else f"{unit.parent_span_id:016x}",
-        None if unit.metrics is None else json.dumps(unit.metrics),
+        None if unit.metrics is None else json.dumps(unit.metrics, default=float),
         None if error is None else error.type,
         None if error is None else error.message,
     )
+    return tuple([storable(value) for value in values])
+
+
+def storable(value: Any) -> Any:
+    """The value as every database takes it: no lone surrogate, no NUL, no whole number beyond 64 bits."""
+    if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**63 else None
+    return value if value is None or isinstance(value, float | dict | list) else str(value)
 
 
 def item_name(context: Mapping[str, object]) -> str | None:

@@ -195,9 +195,8 @@ class SqlOperationStore:
                 start += count
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        connection.execute(
-            update(operations).where(operations.c.operation_id == operation_id).values(dict(values))
-        )
+        kept = {column: rows.storable(value) for column, value in values.items()}
+        connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
         ended_ns = rows.to_ns(ending.ended_at)
@@ -221,8 +220,8 @@ class SqlOperationStore:
         values = [
             {
                 "progress_type": kind,
-                "item": item or "",
-                "timeframe": timeframe or "",
+                "item": rows.storable(item or ""),
+                "timeframe": rows.storable(timeframe or ""),
                 "bucket": bucket,
                 "units": units,
                 "total_ns": total_ns,

@@ -186,6 +186,23 @@ def test_an_end_closes_what_was_open(store: SqlOperationStore) -> None:
     assert [row.status for row in store.checkpoints("one", after=0, limit=9)] == [CheckpointStatus.FAILED]
 
 
+def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:
+    """A name from the file system that is no text, a NUL and an index beyond 64 bits are stored as far as they go."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    odd = unit(5)._replace(name="load a\udcff\0", context={"item": "\udcff", "index": 2**70, "total": 3})
+    error = OperationError(type="OSError", message="no file a\udcff", step=None)
+    ending = Ending(status=OperationStatus.FAILED, ended_at=NOW, progress=progress(), error=error)
+    learned = Learned()
+    learned.add(odd)
+    store.write(Batch(finished=[odd], endings={"one": ending}, learned=learned))
+    stored = store.get("one").operation
+    assert stored.status is OperationStatus.FAILED
+    assert stored.error is not None
+    assert stored.error.message == "no file a?"
+    [row] = store.checkpoints("one", after=0, limit=9)
+    assert (row.name, row.item_name, row.item_index, row.item_total) == ("load a?\ufffd", "?", None, 3)
+
+
 def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:
     """The first reason stays."""
     for name in ("one", "two"):
