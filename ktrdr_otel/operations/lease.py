@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from ktrdr_otel.operations import worker as workers
 from ktrdr_otel.operations.models import Worker
 
+# A process is there, of another user, and /proc shows none of it (`hidepid`): then only the lease counts.
+HIDDEN = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -29,14 +32,15 @@ class Here:
 def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> str | None:
     """Why the operation is lost; None while it is not.
 
-    `started_ticks` is the start time of the process that has the worker's pid now, None if there is none; it
-    counts only in the same boot and PID namespace, where a process that is there is never lost (a native call
+    `started_ticks` is what `look` gave: the start time of the process that has the worker's pid now. It counts
+    only in the same boot and PID namespace, where a process that is there is never lost (a native call
     may keep its heartbeat thread from running). On the same boot only the monotonic clock counts, so that
     nobody who sets the wall clock changes a state.
     """
     worker = beat.worker
     same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
-    if same_boot and worker.pid_namespace == here.pid_namespace and worker.pid_started_ticks:
+    seen = worker.pid_started_ticks and started_ticks != HIDDEN
+    if same_boot and worker.pid_namespace == here.pid_namespace and seen:
         if started_ticks == worker.pid_started_ticks:
             return None
         return f"process {worker.pid} is gone"
@@ -47,5 +51,6 @@ def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> st
 
 
 def look(worker: Worker) -> int | None:
-    """The start time of the process that has the worker's pid now; None if there is none."""
-    return workers.started_ticks(worker.pid)
+    """The start time of the process that has the worker's pid now; None if there is none, `HIDDEN` if unseen."""
+    started_ticks = workers.started_ticks(worker.pid)
+    return HIDDEN if started_ticks is None and workers.is_hidden(worker.pid) else started_ticks

@@ -48,3 +48,14 @@ def started_ticks(pid: int) -> int | None:
     # The command's name, in parentheses, may itself hold spaces and parentheses: fields are counted behind it.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_hidden(pid: int) -> bool:
+    """Whether there is such a process, but one that belongs to another user."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr_otel.operations.lease import Heartbeat, Here, lost_reason
+from ktrdr_otel.operations.lease import HIDDEN, Heartbeat, Here, lost_reason
 from ktrdr_otel.operations.models import Worker
 
 WORKER = Worker(host="there", boot_id="boot", pid=42, pid_started_ticks=1000, pid_namespace="ns")
@@ -55,3 +55,9 @@ def test_a_platform_without_process_start_times_goes_by_the_lease() -> None:
     beat = dataclasses.replace(BEAT, worker=dataclasses.replace(WORKER, pid_started_ticks=0))
     assert lost_reason(beat, here(1), started_ticks=None) is None
     assert lost_reason(beat, here(16), started_ticks=None) is not None
+
+
+def test_a_process_that_may_not_be_looked_at_goes_by_the_lease() -> None:
+    """Another user's process under `hidepid` is not called gone because it is unseen."""
+    assert lost_reason(BEAT, here(1), started_ticks=HIDDEN) is None
+    assert lost_reason(BEAT, here(16), started_ticks=HIDDEN) is not None
