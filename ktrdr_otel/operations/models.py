@@ -54,7 +54,7 @@ class NewOperation:
     trace_id: str | None  # 32 hex digits
     span_id: str | None  # 16 hex digits, of the root
     worker: Worker
-    lease_seconds: float
+    lease_seconds: float  # 0: no lease, silence says nothing
     planned_units: int | None = None
 
 
@@ -112,6 +112,7 @@ class Operation:
     estimated_remaining_seconds: float | None = None
     items_completed: int = 0
     items_planned: int | None = None
+    phases: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # finished and planned units
     trace_id: str | None = None
     slow: bool = False
     stalled: bool = False
