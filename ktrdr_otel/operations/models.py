@@ -132,6 +132,8 @@ class Checkpoint:
     name: str
     step: str | None
     symbol: str | None
+    symbol_index: int | None  # 1-based
+    symbol_total: int | None
     timeframe: str | None
     item_name: str | None
     item_index: int | None

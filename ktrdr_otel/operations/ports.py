@@ -26,6 +26,7 @@ class Batch:
     closed: list[Unit] = field(default_factory=list)  # finished, and stored as open before
     progress: dict[str, Progress] = field(default_factory=dict)  # per operation: the latest
     endings: dict[str, Ending] = field(default_factory=dict)
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)  # per operation: its true type and name
     beating: Sequence[str] = ()  # operations whose heartbeat is due
     wall_ns: int = 0
     monotonic_ns: int = 0
@@ -35,7 +36,7 @@ class Batch:
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         checkpoints = self.started or self.finished or self.closed
-        return not (checkpoints or self.progress or self.endings or self.beating)
+        return not (checkpoints or self.progress or self.endings or self.names or self.beating)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class Stored:
     operation: Operation
     heartbeat: Heartbeat
     key: int  # rises with each begin
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpan:
+    """What the store has of a span."""
+
+    has_ended: bool
+    parent_span_id: int | None
 
 
 class Changes(Protocol):
@@ -112,8 +121,8 @@ class OperationStore(Protocol):
         """Ended checkpoints that carry metrics, of a higher sequence than `after`, in order."""
         ...
 
-    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, bool]:
-        """Those of the spans that are stored already, and whether they are stored as ended."""
+    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
+        """Those of the spans that are stored already."""
         ...
 
     def forget_steps(self, *, ended_before_ns: int) -> int:

@@ -21,13 +21,14 @@ from ktrdr_otel.operations.models import (
 from ktrdr_otel.operations.ports import Stored
 from ktrdr_otel.progress.events import Unit
 
-# In the table's own order, in which SQLAlchemy compiles an insert.
 CHECKPOINT_COLUMNS = (
     "operation_key",
     "progress_type",
     "name",
     "step",
     "symbol",
+    "symbol_index",
+    "symbol_total",
     "timeframe",
     "item_name",
     "item_index",
@@ -54,6 +55,8 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
         unit.name,
         get("preprocessing_step") or get("preparation_phase") or get("step"),
         get("symbol"),
+        get("symbol_index"),
+        get("total_symbols"),
         get("timeframe"),
         item_name(unit.context),
         get("indicator_index") or get("fuzzy_index") or get("epoch_index") or get("index"),
@@ -208,6 +211,8 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
         name=row["name"],
         step=row["step"],
         symbol=row["symbol"],
+        symbol_index=row["symbol_index"],
+        symbol_total=row["symbol_total"],
         timeframe=row["timeframe"],
         item_name=row["item_name"],
         item_index=row["item_index"],

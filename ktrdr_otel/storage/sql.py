@@ -33,7 +33,7 @@ from ktrdr_otel.operations.models import (
     NewOperation,
     OperationStatus,
 )
-from ktrdr_otel.operations.ports import Batch, Changes, Stored
+from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.storage import rows
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
@@ -70,6 +70,8 @@ class SqlOperationStore:
             self._write_checkpoints(connection, batch)
             for operation_id, progress in batch.progress.items():
                 self._update(connection, operation_id, rows.progress_values(progress))
+            for operation_id, (kind, name) in batch.names.items():
+                self._update(connection, operation_id, {"operation_type": kind, "name": name})
             for operation_id, ending in batch.endings.items():
                 self._write_ending(connection, operation_id, ending)
             if batch.beating:
@@ -136,13 +138,19 @@ class SqlOperationStore:
         )
         return [rows.stored_checkpoint(operation_id, row) for row in self._read(query)]
 
-    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, bool]:
-        """Those of the spans that are stored already, and whether they are stored as ended."""
-        query = select(checkpoints.c.span_id, checkpoints.c.ended_ns).where(
+    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
+        """Those of the spans that are stored already."""
+        query = select(checkpoints.c.span_id, checkpoints.c.ended_ns, checkpoints.c.parent_span_id).where(
             checkpoints.c.operation_key == self._key(operation_id),
             checkpoints.c.span_id.in_([f"{span_id:016x}" for span_id in span_ids]),
         )
-        return {int(row["span_id"], 16): row["ended_ns"] is not None for row in self._read(query)}
+        return {
+            int(row["span_id"], 16): StoredSpan(
+                row["ended_ns"] is not None,
+                None if row["parent_span_id"] is None else int(row["parent_span_id"], 16),
+            )
+            for row in self._read(query)
+        }
 
     def forget_steps(self, *, ended_before_ns: int) -> int:
         """Checkpoints of operations that ended before that time are gone; returns how many."""

@@ -78,6 +78,8 @@ checkpoints = Table(
     Column("name", Text, nullable=False),
     Column("step", Text),
     Column("symbol", Text),
+    Column("symbol_index", BigInteger),
+    Column("symbol_total", BigInteger),
     Column("timeframe", Text),
     Column("item_name", Text),
     Column("item_index", BigInteger),

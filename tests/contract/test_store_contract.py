@@ -20,7 +20,7 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Progress,
 )
-from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.ports import Batch, StoredSpan
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
@@ -265,7 +265,10 @@ def test_spans_are_known_by_their_ids(store: SqlOperationStore) -> None:
     """Open or ended; of another operation, or of none, they are unknown."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
     store.write(Batch(finished=[unit(2**63 + 1)], started=[unit(2, ended=False)]))
-    assert store.known_spans("one", [2**63 + 1, 2, 3]) == {2**63 + 1: True, 2: False}
+    assert store.known_spans("one", [2**63 + 1, 2, 3]) == {
+        2**63 + 1: StoredSpan(has_ended=True, parent_span_id=1),
+        2: StoredSpan(has_ended=False, parent_span_id=1),
+    }
 
 
 def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOperationStore) -> None:
