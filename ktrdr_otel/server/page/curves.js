@@ -138,6 +138,7 @@ class Chart {
       pen = "L";
     }
     // A single point is seen as a dot, thanks to round line caps.
+    setAttribute(this.lines[name], "data-single", this.epochs.length === 1);
     setAttribute(this.lines[name], "d", this.epochs.length === 1 ? `${path}h0.01` : path);
   }
 

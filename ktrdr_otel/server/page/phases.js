@@ -4,6 +4,9 @@ import { element, reconcile, setAttribute, setProperty, setText } from "./dom.js
 import { capital, count, words } from "./format.js";
 import { ended } from "./status.js";
 
+// What the live state calls the phase, where the plan has another word.
+const IN_THE_PLAN = { epoch: "training", batch: "training", indicator_computation: "preprocessing", fuzzy_generation: "preprocessing" };
+
 export class Phases {
   constructor() {
     this.list = element("ul", { class: "phases" });
@@ -37,6 +40,6 @@ function fill(node, { name, completed, planned }, operation) {
   setProperty(bar, "--ratio", ratio);
   setAttribute(bar, "aria-valuemax", known ? planned : null);
   setAttribute(bar, "aria-valuenow", completed);
-  const here = !ended(operation) && operation.phase === name;
+  const here = !ended(operation) && (IN_THE_PLAN[operation.phase] ?? operation.phase) === name;
   node.dataset.state = ratio >= 1 ? "done" : here ? "active" : "waiting";
 }

@@ -94,9 +94,9 @@ export class Waterfall {
     const first = this.steps === undefined;
     Object.assign(this, { steps, live, start });
     this.span.bound(start, end);
-    const stuck = this.atBottom();
+    const stays = first ? live : this.atBottom();
     this.refresh();
-    if ((first || stuck) && live) this.toLatest();
+    if (stays) this.toLatest();
   }
 
   /** The rows are chosen anew, and drawn; the one at the top stays where it is. */
