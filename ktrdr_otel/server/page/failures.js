@@ -1,0 +1,39 @@
+// The steps that failed.
+
+import { element, reconcile, setText } from "./dom.js";
+import { clock } from "./format.js";
+import { describe } from "./waterfall_rows.js";
+
+const SHOWN = 50;
+
+export class Failures {
+  constructor() {
+    this.list = element("ol", { class: "failures" });
+    this.number = element("span", { class: "quiet" });
+    this.node = element(
+      "section",
+      { class: "panel", "aria-labelledby": "failures-title", hidden: true },
+      element("header", {}, element("h2", { id: "failures-title" }, "Errors"), this.number),
+      this.list,
+    );
+  }
+
+  /** The steps that broke, the deepest first: the ones that hold them fail with them. */
+  show(steps) {
+    const rows = steps.failures.filter((row) => row.kind !== "container");
+    const shown = rows.length ? rows : steps.failures;
+    this.node.hidden = shown.length === 0;
+    setText(this.number, shown.length > SHOWN ? `the newest ${SHOWN} of ${shown.length}` : "");
+    reconcile(this.list, shown.slice(-SHOWN).reverse(), (row) => row.checkpoint.span_id, create, () => {});
+  }
+}
+
+function create(row) {
+  const { error, status } = row.checkpoint;
+  return element(
+    "li",
+    {},
+    element("p", { class: "failure-where" }, describe(row), element("time", {}, clock(row.end))),
+    element("p", { class: "failure-what" }, error ? `${error.type}: ${error.message}` : status),
+  );
+}

@@ -1,0 +1,145 @@
+// The steps of one operation and what is counted from them. A step may be told twice and in any order:
+// the page reads them from two sources (REST and the stream), and counts each finished one once.
+
+import { moment } from "./format.js";
+
+/** What a step is, for its colour and its lane. */
+export const KINDS = {
+  load: "Loading",
+  indicator: "Indicators",
+  fuzzy: "Fuzzy sets",
+  shape: "Features and labels",
+  preparation: "Preparation",
+  epoch: "Epochs",
+  evaluation: "Evaluation",
+  other: "Other steps",
+  hold: "Holds",
+};
+
+const KIND_OF_TYPE = {
+  indicator_computation: "indicator",
+  fuzzy_generation: "fuzzy",
+  preparation: "preparation",
+  epoch: "epoch",
+  evaluation: "evaluation",
+  hold: "hold",
+};
+
+/** The kind of a checkpoint; `container` for one that only holds others. */
+export function kindOf(checkpoint) {
+  const type = checkpoint.progress_type;
+  if (type === null) return "container";
+  if (type === "preprocessing") return checkpoint.step === "loading_data" ? "load" : "shape";
+  return KIND_OF_TYPE[type] ?? "other";
+}
+
+export class Steps {
+  rows = []; // by start; a container before what it holds
+  symbols = new Map(); // name -> { name, timeframes: Map, features, labels }
+  timeframes = new Set();
+  items = new Map(); // kind and name -> { kind, name, count, total, longest }
+  spent = new Map(); // kind -> milliseconds
+  epochs = new Map(); // number -> { number, loss, ... }
+  failures = [];
+  version = 0; // rises with every change
+  #bySpan = new Map();
+
+  /** The checkpoints are among the steps. */
+  add(checkpoints) {
+    const fresh = [];
+    for (const checkpoint of checkpoints) {
+      const known = this.#bySpan.get(checkpoint.span_id);
+      if (known && (known.end !== null || checkpoint.ended_at === null)) continue;
+      const row = known ?? this.#row(checkpoint);
+      if (!known) fresh.push(row);
+      row.checkpoint = checkpoint;
+      row.end = moment(checkpoint.ended_at);
+      if (row.end !== null) this.#count(row);
+      else this.#cell(row, (cell, part) => (cell[part].total = checkpoint.item_total ?? cell[part].total));
+      this.version += 1;
+    }
+    this.#place(fresh);
+  }
+
+  /** The values of epochs, as the server's history has them. */
+  learn(history) {
+    for (const { epoch, ...values } of history) if (epoch !== null) this.#epoch(epoch + 1, values);
+    if (history.length) this.version += 1;
+  }
+
+  /** The step's holder, or undefined. */
+  parent(row) {
+    return this.#bySpan.get(row.checkpoint.parent_span_id);
+  }
+
+  #row(checkpoint) {
+    const row = { checkpoint, kind: kindOf(checkpoint), start: moment(checkpoint.started_at), end: null };
+    this.#bySpan.set(checkpoint.span_id, row);
+    return row;
+  }
+
+  #place(fresh) {
+    if (fresh.length > 64) {
+      this.rows = this.rows.concat(fresh).sort(order);
+      return;
+    }
+    // Nearly all come at the end.
+    for (const row of fresh) {
+      let place = this.rows.length;
+      while (place > 0 && order(this.rows[place - 1], row) > 0) place -= 1;
+      this.rows.splice(place, 0, row);
+    }
+  }
+
+  #count(row) {
+    const { checkpoint, kind } = row;
+    if (checkpoint.status === "failed" || checkpoint.status === "lost") this.failures.push(row);
+    if (kind === "container") return;
+    const length = row.end - row.start;
+    this.spent.set(kind, (this.spent.get(kind) ?? 0) + length);
+    this.#item(row, length);
+    if (kind === "epoch") this.#epoch(checkpoint.item_index, checkpoint.metrics);
+    const failed = checkpoint.status !== "completed";
+    this.#cell(row, (cell, part) => {
+      cell[part].total = checkpoint.item_total ?? cell[part].total;
+      if (failed) cell[part].failed = true;
+      else cell[part].done += 1;
+    });
+  }
+
+  #item({ checkpoint, kind }, length) {
+    const name = kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
+    const key = `${kind} ${name}`;
+    let item = this.items.get(key);
+    if (!item) this.items.set(key, (item = { key, kind, name, count: 0, total: 0, longest: 0 }));
+    item.count += 1;
+    item.total += length;
+    item.longest = Math.max(item.longest, length);
+  }
+
+  #epoch(number, values) {
+    if (number === null || !values) return;
+    this.epochs.set(number, { ...this.epochs.get(number), ...values, number });
+  }
+
+  #cell({ checkpoint, kind }, change) {
+    if (checkpoint.symbol === null) return;
+    let symbol = this.symbols.get(checkpoint.symbol);
+    if (!symbol) this.symbols.set(checkpoint.symbol, (symbol = newSymbol(checkpoint.symbol)));
+    if (kind === "shape") return change(symbol, checkpoint.step === "creating_features" ? "features" : "labels");
+    if (checkpoint.timeframe === null) return;
+    this.timeframes.add(checkpoint.timeframe);
+    let cell = symbol.timeframes.get(checkpoint.timeframe);
+    if (!cell) symbol.timeframes.set(checkpoint.timeframe, (cell = newCell()));
+    if (kind in cell) change(cell, kind);
+  }
+}
+
+const part = (total) => ({ done: 0, total, failed: false });
+const newCell = () => ({ load: part(1), indicator: part(null), fuzzy: part(null) });
+const newSymbol = (name) => ({ name, timeframes: new Map(), features: part(1), labels: part(1) });
+
+/** By start; of two that start together the one that holds the other first. */
+function order(one, other) {
+  return one.start - other.start || Number(other.kind === "container") - Number(one.kind === "container");
+}
