@@ -1,0 +1,129 @@
+"""The page's modules by themselves, in the browser that runs them."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import OpenPage
+from tests.browser.serving import Server
+
+# Steps of one operation: 25 symbols x 4 timeframes x 200 counted ones.
+_MANY = """() => {
+  const at = (ms) => new Date(Date.UTC(2026, 0, 1) + ms).toISOString().replace('Z', '000Z');
+  const rows = [];
+  for (let index = 0; index < 20000; index += 1) rows.push({
+    sequence: index + 1, progress_type: index % 2 ? 'fuzzy_generation' : 'indicator_computation', name: 'computing_indicator',
+    step: 'computing_indicator', symbol: `S${Math.floor(index / 800)}`, timeframe: `${Math.floor(index / 200) % 4}h`,
+    item_name: `i${index % 100}`, item_index: index % 100 + 1, item_total: 100, started_at: at(index * 5), ended_at: at(index * 5 + 5),
+    status: 'completed', trace_id: 'a', span_id: String(index), parent_span_id: 'r', metrics: {} });
+  return rows;
+}"""
+
+
+@pytest.fixture
+def page(server: Server, open_page: OpenPage) -> Page:
+    """A page that can import the modules."""
+    return open_page(server).page
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("duration(0.85)", "850 µs"),
+        ("duration(0)", "0 µs"),
+        ("duration(12.44)", "12.4 ms"),
+        ("duration(999.6)", "1.00 s"),
+        ("duration(59949)", "59.9 s"),
+        ("duration(59951)", "1 min 00 s"),
+        ("duration(3_840_000)", "1 h 04 min"),
+        ("duration(200_000_000)", "2 d 7 h"),
+        ("duration(null)", "–"),
+        ("ticking(-5)", "0 s"),
+        ("percent(99.97)", "99.9 %"),
+        ("percent(100)", "100.0 %"),
+        ("percent(62.449)", "62.4 %"),
+        ("value(0.00025)", "0.00025"),
+        ("value(null)", "–"),
+        ("offset(1500, 500)", "1.5 s"),
+        ("offset(0.25, 0.05)", "0.25 ms"),
+        (
+            "Math.round((moment('2026-11-24T13:04:33.409062Z') - Date.UTC(2026, 10, 24, 13, 4, 33)) * 1000)",
+            "409062",
+        ),
+        ("moment(null)", "null"),
+    ],
+)
+def test_numbers_and_times_are_said_as_people_read_them(call: str, said: str, page: Page) -> None:
+    """Units fit the amount, microseconds survive, and 100 % is said of nothing that is not complete."""
+    names = "duration, ticking, percent, value, offset, moment"
+    found: str = page.evaluate(f"import('/page/format.js').then(({{ {names} }}) => String({call}))")
+    assert found.replace("\u202f", " ").replace("\u00a0", " ") == said
+
+
+def count(page: Page, order: str) -> dict[str, Any]:
+    """What `Steps` counts when the rows come in that order, each twice."""
+    found: dict[str, Any] = page.evaluate(
+        f"""async () => {{
+          const {{ Steps }} = await import('/page/steps.js');
+          const rows = ({_MANY})().slice(0, 400);
+          const open = rows.map((row) => ({{...row, ended_at: null, status: 'running'}}));
+          const steps = new Steps();
+          for (const each of {order}) steps.add(each);
+          const cells = [...steps.symbols.values()].flatMap((symbol) => [...symbol.timeframes.values()]);
+          return {{ rows: steps.rows.length, sorted: steps.rows.every((row, at) => at === 0 || steps.rows[at - 1].start <= row.start),
+            counted: [...steps.items.values()].reduce((sum, item) => sum + item.count, 0),
+            cells: cells.map((cell) => [cell.indicator.done, cell.fuzzy.done]) }};
+        }}"""
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "[rows]",
+        "[rows, rows]",
+        "[open, rows, open]",
+        "rows.map((row) => [row]).reverse()",
+        "[rows.slice(200), rows.slice(0, 250)]",
+    ],
+)
+def test_steps_count_once_in_whatever_order_they_come(order: str, page: Page) -> None:
+    """Twice, backwards, open after finished: the same rows, the same counts."""
+    assert count(page, order) == {
+        "rows": 400,
+        "sorted": True,
+        "counted": 400,
+        "cells": [[100, 100], [100, 100]],
+    }
+
+
+def test_twenty_thousand_steps_stay_smooth(page: Page) -> None:
+    """A frame of the waterfall takes less than 16 ms of work while it is scrolled and zoomed (median of 60)."""
+    took = page.evaluate(
+        f"""async () => {{
+          const [{{ Steps }}, {{ Waterfall }}] = await Promise.all([import('/page/steps.js'), import('/page/waterfall.js')]);
+          const steps = new Steps();
+          steps.add(({_MANY})());
+          const waterfall = new Waterfall();
+          document.querySelector('main').replaceChildren(waterfall.node);
+          const start = Date.UTC(2026, 0, 1);
+          waterfall.show(steps, start, start + 100_005, false);
+          await new Promise(requestAnimationFrame);
+          const times = [];
+          for (let turn = 0; turn < 60; turn += 1) {{
+            const began = performance.now();
+            waterfall.box.scrollTop = turn * 5000;
+            waterfall.span.zoom(turn % 20 < 10 ? 0.9 : 1.1, start + 40_000);
+            waterfall.refresh();
+            waterfall.draw();
+            waterfall.overview.draw(steps, start);
+            times.push(performance.now() - began);
+          }}
+          waterfall.close();
+          return times.sort((one, other) => one - other);
+        }}"""
+    )
+    print(f"\nmedian {took[30]:.1f} ms, longest {took[-1]:.1f} ms")
+    assert took[30] < 16
