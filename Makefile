@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 STRATEGY := pipeline/strategies/momentum_daily_weekly.yaml
 RUNS := runs
 
-.PHONY: demo test lint unit benchmarks constraints clean
+.PHONY: demo test lint unit system-packages benchmarks constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -22,11 +22,14 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.installed
+unit: $(VENV)/.installed system-packages
 	$(BIN)/pytest -n 2
 
+system-packages:
+	@sh tests/system-packages.sh
+
 benchmarks: $(VENV)/.installed
-	@for name in checkpoint_cost prepare_features; do $(BIN)/python -m tests.benchmarks.$$name; done
+	@for name in checkpoint_cost prepare_features silence; do $(BIN)/python -m tests.benchmarks.$$name; done
 
 # uv installs in seconds what takes pip minutes; --system-certs because uv ignores the machine's certificates.
 $(VENV)/.installed: pyproject.toml constraints.txt

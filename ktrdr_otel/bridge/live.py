@@ -10,9 +10,8 @@ from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
-from ktrdr_otel.operations.durations import kind_of
+from ktrdr_otel.operations.durations import Kind, kind_of
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
-from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.progress.estimate import Pace
 from ktrdr_otel.progress.events import Tick, Unit
 from ktrdr_otel.progress.manager import GenericProgressManager
@@ -49,6 +48,22 @@ class Listener(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Keeps what happened, and knows what earlier runs took."""
+
+    def record(self, unit: Unit) -> None:
+        """The unit has begun, or ended."""
+        ...
+
+    def progress(self, operation_id: str, progress: Progress) -> None:
+        """The operation is there now."""
+        ...
+
+    def durations(self) -> dict[Kind, float]:
+        """Mean seconds per kind of unit, from completed operations."""
+        ...
+
+
 class LiveOperation:
     """The state of one running operation; only the pump calls it, under its lock."""
 
@@ -58,7 +73,7 @@ class LiveOperation:
         *,
         active: ActiveOperation,
         plan: Plan | None,
-        service: OperationsService,
+        service: Recorder,
         listeners: Iterable[Listener],
         clock: Clock,
     ) -> None:

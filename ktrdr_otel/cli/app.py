@@ -12,6 +12,7 @@ from typer.exceptions import Abort, TyperException
 from ktrdr_otel.cli.doctor import doctor
 from ktrdr_otel.cli.operations import operations
 from ktrdr_otel.cli.output import USAGE, fail, say_error
+from ktrdr_otel.cli.serve import serve
 
 ENTRY_POINTS = "ktrdr_otel.commands"
 PROGRAM = "ktrdr-otel"
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
     )
     app.add_typer(operations, name="operations")
     app.command()(doctor)
+    app.command()(serve)
 
     @app.callback()
     def root(

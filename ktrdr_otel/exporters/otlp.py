@@ -176,7 +176,7 @@ def _delivery_of_response(response: "requests.Response") -> Delivery:
 
 
 def _partial_success(response: "requests.Response") -> tuple[int, str]:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # published without types
+    from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     if not response.headers.get("content-type", "").startswith("application/x-protobuf"):

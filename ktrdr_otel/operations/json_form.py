@@ -26,6 +26,10 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "estimated_remaining_seconds": operation.estimated_remaining_seconds,
         "items_completed": operation.items_completed,
         "items_planned": operation.items_planned,
+        "phases": {
+            phase: {"completed": completed, "planned": planned}
+            for phase, (completed, planned) in operation.phases.items()
+        },
         "trace_id": operation.trace_id,
         "slow": operation.slow,
         "stalled": operation.stalled,

@@ -16,7 +16,7 @@ class Heartbeat:
     worker: Worker
     wall_ns: int
     monotonic_ns: int  # of the worker's boot
-    lease_seconds: float
+    lease_seconds: float  # 0: it never had one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> st
     may keep its heartbeat thread from running). On the same boot only the monotonic clock counts, so that
     nobody who sets the wall clock changes a state.
     """
+    if beat.lease_seconds == 0:
+        return None
     worker = beat.worker
     same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
     seen = worker.pid_started_ticks and started_ticks != HIDDEN

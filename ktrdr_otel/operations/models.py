@@ -54,7 +54,7 @@ class NewOperation:
     trace_id: str | None  # 32 hex digits
     span_id: str | None  # 16 hex digits, of the root
     worker: Worker
-    lease_seconds: float
+    lease_seconds: float  # 0: no lease, silence says nothing
     planned_units: int | None = None
 
 
@@ -112,6 +112,7 @@ class Operation:
     estimated_remaining_seconds: float | None = None
     items_completed: int = 0
     items_planned: int | None = None
+    phases: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # finished and planned units
     trace_id: str | None = None
     slow: bool = False
     stalled: bool = False
@@ -131,6 +132,8 @@ class Checkpoint:
     name: str
     step: str | None
     symbol: str | None
+    symbol_index: int | None  # 1-based
+    symbol_total: int | None
     timeframe: str | None
     item_name: str | None
     item_index: int | None

@@ -26,6 +26,7 @@ class Batch:
     closed: list[Unit] = field(default_factory=list)  # finished, and stored as open before
     progress: dict[str, Progress] = field(default_factory=dict)  # per operation: the latest
     endings: dict[str, Ending] = field(default_factory=dict)
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)  # per operation: its true type and name
     beating: Sequence[str] = ()  # operations whose heartbeat is due
     wall_ns: int = 0
     monotonic_ns: int = 0
@@ -35,7 +36,7 @@ class Batch:
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         checkpoints = self.started or self.finished or self.closed
-        return not (checkpoints or self.progress or self.endings or self.beating)
+        return not (checkpoints or self.progress or self.endings or self.names or self.beating)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,34 @@ class Stored:
 
     operation: Operation
     heartbeat: Heartbeat
+    key: int  # rises with each begin
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpan:
+    """What the store has of a span."""
+
+    has_ended: bool
+    parent_span_id: int | None
+
+
+class Changes(Protocol):
+    """Tells one thread that the store has been written, whoever wrote."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Whether something has been written since the last call; True at the first.
+
+        Raises `StoreUnavailableError`; the next call tries again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Whoever waits returns; called from another thread."""
+        ...
+
+    def forget(self) -> None:
+        """Its connection is closed; called by the thread that waited."""
+        ...
 
 
 class OperationStore(Protocol):
@@ -74,6 +103,34 @@ class OperationStore(Protocol):
 
     def checkpoints(self, operation_id: str, *, after: int, limit: int) -> list[Checkpoint]:
         """Checkpoints of a higher sequence than `after`, in order of sequence."""
+        ...
+
+    def following(self, operation_ids: Iterable[str], *, after_key: int) -> list[Stored]:
+        """Those operations, all that run, and all that began after that key, in the order of their keys."""
+        ...
+
+    def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> list[Checkpoint]:
+        """Ended units of work of a higher sequence, of one operation or of all, in order of sequence."""
+        ...
+
+    def last_sequence(self) -> int:
+        """The highest sequence given so far; 0 before the first."""
+        ...
+
+    def measured(self, operation_id: str, *, after: int, limit: int) -> list[Checkpoint]:
+        """Ended checkpoints that carry metrics, of a higher sequence than `after`, in order."""
+        ...
+
+    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
+        """Those of the spans that are stored already."""
+        ...
+
+    def forget_steps(self, *, ended_before_ns: int) -> int:
+        """Checkpoints of operations that ended before that time are gone; returns how many."""
+        ...
+
+    def changes(self) -> Changes:
+        """Tells its caller of what is written from now on."""
         ...
 
     def request_cancel(self, operation_id: str, reason: str, *, wall_ns: int) -> None:

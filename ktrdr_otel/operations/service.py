@@ -1,7 +1,7 @@
 """The OperationsService: begins, follows and ends operations, and tells everyone how they are."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.operations import lease
@@ -14,11 +14,13 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Progress,
 )
-from ktrdr_otel.operations.ports import OperationStore, Stored
+from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.settings import Settings
+
+ProgressListener = Callable[[str, Progress], None]
 
 
 class OperationsService:
@@ -27,6 +29,7 @@ class OperationsService:
     def __init__(self, store: OperationStore, settings: Settings, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._listener: ProgressListener | None = None
         self._shutdown_timeout_seconds = settings.shutdown_timeout_seconds
         self._writer = Writer(
             store,
@@ -44,6 +47,26 @@ class OperationsService:
         self._store.create(new, wall_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns())
         self._writer.begin(new.operation_id, on_cancel_requested)
 
+    def adopt(self, new: NewOperation) -> None:
+        """The operation, which runs elsewhere and is reported to us, is stored as running.
+
+        Raises `OperationExistsError` and `StoreUnavailableError`.
+        """
+        self._store.create(new, wall_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns())
+
+    def has_worker(self, operation_id: str) -> bool:
+        """Whether a process writes the operation to this store itself; raises `UnknownOperationError`."""
+        return self._store.get(operation_id).heartbeat.lease_seconds > 0
+
+    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
+        """Those of the spans that are stored already."""
+        return self._store.known_spans(operation_id, span_ids)
+
+    def write(self, batch: Batch) -> None:
+        """All of the batch is stored now, or nothing; raises `StoreError`."""
+        batch.wall_ns, batch.monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
+        self._store.write(batch)
+
     def record(self, unit: Unit) -> None:
         """The unit will be in the store with the next flush; O(1), never raises."""
         self._writer.record(unit)
@@ -51,6 +74,8 @@ class OperationsService:
     def progress(self, operation_id: str, progress: Progress) -> None:
         """The state will be in the store with the next flush, if none newer comes before."""
         self._writer.progress(operation_id, progress)
+        if (listener := self._listener) is not None:
+            listener(operation_id, progress)
 
     def end(self, operation_id: str, ending: Ending) -> bool:
         """Whether the end is stored, with all before it, within the shutdown timeout."""
@@ -97,6 +122,40 @@ class OperationsService:
         Raises `UnknownOperationError`.
         """
         return self._store.checkpoints(operation_id, after=after, limit=limit)
+
+    def following(self, operation_ids: Iterable[str], *, after_key: int) -> tuple[Sequence[Operation], int]:
+        """Those operations, all that run, and all that began after that key; and the highest key so far."""
+        found = self._store.following(operation_ids, after_key=after_key)
+        return [self._judged(each) for each in found], max([after_key, *(each.key for each in found)])
+
+    def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> Sequence[Checkpoint]:
+        """Finished units of a higher sequence than `after`, of one operation or of all, in order of sequence."""
+        return self._store.steps(after=after, limit=limit, operation_id=operation_id)
+
+    def last_sequence(self) -> int:
+        """The highest sequence of a checkpoint so far; 0 before the first."""
+        return self._store.last_sequence()
+
+    def last_key(self) -> int:
+        """The key of the operation that began last; 0 before the first."""
+        newest = self._store.find(status=None, operation_type=None, limit=1, before=None)
+        return newest[0].key if newest else 0
+
+    def measured(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Checkpoint]:
+        """Checkpoints that carry metrics, of a higher sequence than `after`; raises `UnknownOperationError`."""
+        return self._store.measured(operation_id, after=after, limit=limit)
+
+    def changes(self) -> Changes:
+        """Tells its caller of what any process writes to the store from now on."""
+        return self._store.changes()
+
+    def forget_steps(self, *, older_than_seconds: float) -> int:
+        """Checkpoints of operations that ended longer ago are gone; returns how many."""
+        return self._store.forget_steps(ended_before_ns=self._clock.wall_ns() - int(older_than_seconds * 1e9))
+
+    def listen(self, listener: ProgressListener | None) -> None:
+        """The listener hears every state of operations of this process as it is recorded, and must be quick."""
+        self._listener = listener
 
     def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
         """The operation will stop at its next checkpoint; raises `UnknownOperationError`."""

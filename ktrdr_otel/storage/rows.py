@@ -1,6 +1,7 @@
 """Between rows and records."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,13 +21,14 @@ from ktrdr_otel.operations.models import (
 from ktrdr_otel.operations.ports import Stored
 from ktrdr_otel.progress.events import Unit
 
-# In the table's own order, in which SQLAlchemy compiles an insert.
 CHECKPOINT_COLUMNS = (
     "operation_key",
     "progress_type",
     "name",
     "step",
     "symbol",
+    "symbol_index",
+    "symbol_total",
     "timeframe",
     "item_name",
     "item_index",
@@ -53,6 +55,8 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
         unit.name,
         get("preprocessing_step") or get("preparation_phase") or get("step"),
         get("symbol"),
+        get("symbol_index"),
+        get("total_symbols"),
         get("timeframe"),
         item_name(unit.context),
         get("indicator_index") or get("fuzzy_index") or get("epoch_index") or get("index"),
@@ -63,11 +67,17 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
         f"{unit.trace_id:032x}",
         f"{unit.span_id:016x}",
         None if unit.parent_span_id is None else f"{unit.parent_span_id:016x}",
-        None if unit.metrics is None else json.dumps(unit.metrics, default=float),
+        None
+        if unit.metrics is None
+        else json.dumps({name: _plain(float(value)) for name, value in unit.metrics.items()}),
         None if error is None else error.type,
         None if error is None else error.message,
     )
     return tuple([storable(value) for value in values])
+
+
+def _metrics_json(metrics: Mapping[str, float]) -> str:
+    return json.dumps({name: _plain(float(value)) for name, value in metrics.items()})
 
 
 def storable(value: Any) -> Any:
@@ -134,6 +144,7 @@ def progress_values(progress: Progress) -> dict[str, Any]:
         "estimated_remaining_seconds": progress.estimated_remaining_seconds,
         "items_completed": progress.items_completed,
         "items_planned": progress.items_planned,
+        "phases": {phase: list(counts) for phase, counts in progress.phases.items()} or None,
     }
 
 
@@ -151,6 +162,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has neither NaN nor infinity
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -179,13 +192,14 @@ def stored_operation(row: Mapping[str, Any]) -> Stored:
         estimated_remaining_seconds=row["estimated_remaining_seconds"],
         items_completed=row["items_completed"],
         items_planned=row["items_planned"],
+        phases={phase: (counts[0], counts[1]) for phase, counts in (row["phases"] or {}).items()},
         trace_id=row["trace_id"],
         error=_error(row["error_type"], row["error_message"], row["error_step"]),
         lost_reason=row["lost_reason"],
         cancel_reason=row["cancel_reason"],
     )
     beat = Heartbeat(worker, row["heartbeat_ns"], row["heartbeat_monotonic_ns"], row["lease_seconds"])
-    return Stored(operation, beat)
+    return Stored(operation, beat, row["key"])
 
 
 def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
@@ -197,6 +211,8 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
         name=row["name"],
         step=row["step"],
         symbol=row["symbol"],
+        symbol_index=row["symbol_index"],
+        symbol_total=row["symbol_total"],
         timeframe=row["timeframe"],
         item_name=row["item_name"],
         item_index=row["item_index"],
@@ -207,7 +223,8 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
         trace_id=row["trace_id"],
         span_id=row["span_id"],
         parent_span_id=row["parent_span_id"],
-        metrics=row["metrics"] or {},
+        # What JSON cannot say, a loss that diverged, is stored in words that `float` reads.
+        metrics={name: float(value) for name, value in (row["metrics"] or {}).items()},
         error=_error(row["error_type"], row["error_message"], row["step"]),
     )
 

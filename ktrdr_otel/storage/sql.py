@@ -5,7 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Select, delete, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    ScalarSelect,
+    Select,
+    Text,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -18,12 +33,14 @@ from ktrdr_otel.operations.models import (
     NewOperation,
     OperationStatus,
 )
-from ktrdr_otel.operations.ports import Batch, Stored
+from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.storage import rows
+from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, operations
 
 _CHUNKS = (256, 16, 1)  # rows per statement, each prepared once
+_MOST_FORGOTTEN = 10_000  # checkpoints per transaction: nobody waits long for it
 _FORGET = text("DELETE FROM checkpoints WHERE operation_key = :key AND span_id = :span AND ended_ns IS NULL")
 
 
@@ -53,6 +70,8 @@ class SqlOperationStore:
             self._write_checkpoints(connection, batch)
             for operation_id, progress in batch.progress.items():
                 self._update(connection, operation_id, rows.progress_values(progress))
+            for operation_id, (kind, name) in batch.names.items():
+                self._update(connection, operation_id, {"operation_type": kind, "name": name})
             for operation_id, ending in batch.endings.items():
                 self._write_ending(connection, operation_id, ending)
             if batch.beating:
@@ -89,6 +108,74 @@ class SqlOperationStore:
             last = select(operations.c.key).where(operations.c.operation_id == before).scalar_subquery()
             query = query.where(operations.c.key < last)
         return [rows.stored_operation(row) for row in self._read(query)]
+
+    def following(self, operation_ids: Iterable[str], *, after_key: int) -> list[Stored]:
+        """Those operations, all that run, and all that began after that key, in the order of their keys."""
+        wanted = or_(
+            operations.c.status == OperationStatus.RUNNING.value,
+            operations.c.key > after_key,
+            operations.c.operation_id.in_(list(operation_ids)),
+        )
+        query = select(operations).where(wanted).order_by(operations.c.key)
+        return [rows.stored_operation(row) for row in self._read(query)]
+
+    def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> list[Checkpoint]:
+        """Ended units of work of a higher sequence, of one operation or of all, in order of sequence."""
+        key = None if operation_id is None else self._key(operation_id)
+        return [
+            rows.stored_checkpoint(row["operation_id"], row)
+            for row in self._read(steps_query(key, after=after, limit=limit))
+        ]
+
+    def last_sequence(self) -> int:
+        """The highest sequence given so far; 0 before the first."""
+        return int(self._read(select(func.max(checkpoints.c.sequence).label("last")))[0]["last"] or 0)
+
+    def measured(self, operation_id: str, *, after: int, limit: int) -> list[Checkpoint]:
+        """Ended checkpoints that carry metrics, of a higher sequence than `after`, in order."""
+        query = checkpoints_query(self._key(operation_id), after=after, limit=limit).where(
+            checkpoints.c.metrics.is_not(None), checkpoints.c.ended_ns.is_not(None)
+        )
+        return [rows.stored_checkpoint(operation_id, row) for row in self._read(query)]
+
+    def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
+        """Those of the spans that are stored already."""
+        query = select(checkpoints.c.span_id, checkpoints.c.ended_ns, checkpoints.c.parent_span_id).where(
+            checkpoints.c.operation_key == self._key(operation_id),
+            checkpoints.c.span_id.in_([f"{span_id:016x}" for span_id in span_ids]),
+        )
+        return {
+            int(row["span_id"], 16): StoredSpan(
+                row["ended_ns"] is not None,
+                None if row["parent_span_id"] is None else int(row["parent_span_id"], 16),
+            )
+            for row in self._read(query)
+        }
+
+    def forget_steps(self, *, ended_before_ns: int) -> int:
+        """Checkpoints of operations that ended before that time are gone; returns how many."""
+        ended = select(operations.c.key).where(operations.c.ended_ns < ended_before_ns)
+        some = (
+            select(checkpoints.c.sequence)
+            .where(checkpoints.c.operation_key.in_(ended))
+            .order_by(checkpoints.c.operation_key, checkpoints.c.sequence)
+            .limit(_MOST_FORGOTTEN)
+        )
+        forgotten = 0
+        while True:
+            with self._database.writing() as connection:
+                count = connection.execute(
+                    delete(checkpoints).where(checkpoints.c.sequence.in_(some))
+                ).rowcount
+            forgotten += count
+            if count < _MOST_FORGOTTEN:
+                return forgotten
+
+    def changes(self) -> Changes:
+        """Tells its caller of what is written from now on."""
+        if self._database.is_postgresql:
+            return PostgresChanges(self._database)
+        return MemoryChanges() if self._database.in_memory else SqliteChanges(self._database)
 
     def checkpoints(self, operation_id: str, *, after: int, limit: int) -> list[Checkpoint]:
         """Checkpoints of a higher sequence than `after`, in order; raises `UnknownOperationError`."""
@@ -209,12 +296,20 @@ class SqlOperationStore:
             values["cancel_reason"] = ending.reason
         self._update(connection, operation_id, values)
         key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
-        connection.execute(
-            update(checkpoints)
-            .where(checkpoints.c.operation_key == key, checkpoints.c.ended_ns.is_(None))
-            .values(ended_ns=ended_ns, status=_STATUS_OF_OPEN[ending.status].value)
-        )
+        self._close_open(connection, key, ended_ns, _STATUS_OF_OPEN[ending.status])
         connection.execute(delete(cancel_requests).where(cancel_requests.c.operation_key == key))
+
+    @staticmethod
+    def _close_open(
+        connection: Connection, key: ScalarSelect[Any], ended_ns: int, status: CheckpointStatus
+    ) -> None:
+        """What was open takes a new place as ended: who reads on from a cursor hears of it."""
+        still_open = (checkpoints.c.operation_key == key, checkpoints.c.ended_ns.is_(None))
+        ended = {"ended_ns": literal(ended_ns, BigInteger), "status": literal(status.value, Text)}
+        copied: list[Any] = [ended.get(name, checkpoints.c[name]) for name in rows.CHECKPOINT_COLUMNS]
+        copies = select(*copied).where(*still_open).order_by(checkpoints.c.sequence)
+        connection.execute(insert(checkpoints).from_select(list(rows.CHECKPOINT_COLUMNS), copies))
+        connection.execute(delete(checkpoints).where(*still_open))
 
     def _learn(self, connection: Connection, learned: Learned) -> None:
         values = [
@@ -281,3 +376,19 @@ def checkpoints_query(operation_key: int, *, after: int, limit: int) -> Select[A
         .order_by(checkpoints.c.sequence)
         .limit(limit)
     )
+
+
+def steps_query(operation_key: int | None, *, after: int, limit: int) -> Select[Any]:
+    """The hot query of the streams: what has been finished since, of one operation or of all."""
+    query = (
+        select(checkpoints, operations.c.operation_id)
+        .join(operations, operations.c.key == checkpoints.c.operation_key)
+        .where(
+            checkpoints.c.sequence > after,
+            checkpoints.c.ended_ns.is_not(None),
+            checkpoints.c.progress_type.is_not(None),
+        )
+        .order_by(checkpoints.c.sequence)
+        .limit(limit)
+    )
+    return query if operation_key is None else query.where(checkpoints.c.operation_key == operation_key)

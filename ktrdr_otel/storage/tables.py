@@ -17,10 +17,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 # The newest migration: a database that says so needs none, and Alembic is not even imported.
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 
 metadata = MetaData()
 
@@ -45,6 +46,7 @@ operations = Table(
     Column("estimated_remaining_seconds", Double),
     Column("items_completed", BigInteger, nullable=False),
     Column("items_planned", BigInteger),
+    Column("phases", JSON(none_as_null=True)),  # phase -> [finished, planned]
     Column("trace_id", Text),
     Column("span_id", Text),
     Column("error_type", Text),
@@ -76,6 +78,8 @@ checkpoints = Table(
     Column("name", Text, nullable=False),
     Column("step", Text),
     Column("symbol", Text),
+    Column("symbol_index", BigInteger),
+    Column("symbol_total", BigInteger),
     Column("timeframe", Text),
     Column("item_name", Text),
     Column("item_index", BigInteger),
@@ -90,6 +94,14 @@ checkpoints = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Index("checkpoints_of_operation", "operation_key", "sequence"),
+    Index("checkpoints_by_span", "operation_key", "span_id"),
+    Index(
+        "checkpoints_with_metrics",
+        "operation_key",
+        "sequence",
+        sqlite_where=text("metrics IS NOT NULL"),
+        postgresql_where=text("metrics IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -3,8 +3,6 @@
 import json
 import re
 from collections import Counter
-from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from tests.acceptance.conftest import Place
@@ -74,13 +72,19 @@ def test_messages_are_the_seeds(finished: Finished) -> None:
     assert any(re.fullmatch(r"Epoch \d/2 · Batch \d+/\d+", message) for message in ticks)
 
 
-def test_no_silence_is_longer_than_the_longest_step(finished: Finished) -> None:
-    """Between two lines never more than the longest single step and 100 ms."""
-    _, events = finished
-    times = [datetime.fromisoformat(line["timestamp"]) for line in events]
-    steps = [line["duration_seconds"] for line in of(events, "finished")]
-    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
-    assert max(gaps) <= max(steps) + 0.1
+def test_nothing_is_done_in_silence(finished: Finished) -> None:
+    """Each unit is announced before it is worked on and its end told before the next: a silence is one step long.
+
+    How long that is, on a machine that may be busy, `tests/benchmarks/silence` measures.
+    """
+    announced = None
+    for line in finished[1]:
+        if line["event"] == "started":
+            assert announced is None, f"{line['message']} begins while {announced} is not told to have ended"
+            announced = line["message"]
+        elif line["event"] == "finished":
+            assert announced is not None, f"{line['message']} ends and was never announced"
+            announced = None
 
 
 def spans_of(place: Place) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Progress,
 )
-from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.ports import Batch, StoredSpan
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
@@ -30,10 +30,17 @@ from ktrdr_otel.storage.sql import checkpoints_query
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
-@pytest.fixture(params=["file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlOperationStore]:
+@pytest.fixture(params=["file", "memory", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql_url"))
+    return str(tmp_path / "folder" / "operations.db") if request.param == "file" else "sqlite:///:memory:"
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[SqlOperationStore]:
     """An empty store of each kind."""
-    database = str(tmp_path / "folder" / "operations.db") if request.param == "file" else "sqlite:///:memory:"
     opened = open_store(Settings(database=database))
     yield opened
     opened.close()
@@ -184,6 +191,115 @@ def test_an_end_closes_what_was_open(store: SqlOperationStore) -> None:
     assert (operation.status, operation.ended_at, operation.error) == (OperationStatus.FAILED, NOW, error)
     assert operation.estimated_remaining_seconds is None
     assert [row.status for row in store.checkpoints("one", after=0, limit=9)] == [CheckpointStatus.FAILED]
+
+
+def test_what_an_end_closes_takes_a_new_place(store: SqlOperationStore) -> None:
+    """Whoever reads on from a cursor hears that the open steps have ended."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(started=[unit(1, ended=False), unit(2, ended=False)]))
+    seen = store.last_sequence()
+    store.write(
+        Batch(
+            endings={
+                "one": Ending(status=OperationStatus.CANCELLED, ended_at=NOW, progress=progress(), reason="x")
+            }
+        )
+    )
+    closed = store.checkpoints("one", after=seen, limit=9)
+    assert [(row.span_id[-1], row.status) for row in closed] == [
+        ("1", CheckpointStatus.CANCELLED),
+        ("2", CheckpointStatus.CANCELLED),
+    ]
+    assert len(store.checkpoints("one", after=0, limit=9)) == 2
+    assert [step.sequence for step in store.steps(after=seen, limit=9)] == [row.sequence for row in closed]
+
+
+def test_steps_of_all_operations_come_in_one_order(store: SqlOperationStore) -> None:
+    """Ended units only, of one operation or of all, on from a cursor."""
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    store.write(
+        Batch(finished=[unit(1), unit(2)._replace(operation_id="two")], started=[unit(3, ended=False)])
+    )
+    container = unit(4)._replace(progress_type=None)
+    store.write(Batch(finished=[container, unit(5)]))
+    steps = store.steps(after=0, limit=9)
+    assert [(step.operation_id, step.span_id[-1]) for step in steps] == [
+        ("one", "1"),
+        ("two", "2"),
+        ("one", "5"),
+    ]
+    assert [step.span_id[-1] for step in store.steps(after=0, limit=9, operation_id="two")] == ["2"]
+    assert store.steps(after=steps[-1].sequence, limit=9) == []
+    assert store.last_sequence() == steps[-1].sequence
+
+
+def test_who_follows_hears_of_what_runs_what_is_new_and_what_was_asked_for(store: SqlOperationStore) -> None:
+    """An operation that came and went between two looks is not missed."""
+    for name in ("one", "two", "three"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    done = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress(100))
+    store.write(Batch(endings={"one": done, "three": done}))
+    key = store.get("two").key
+
+    def names(*ids: str, after_key: int) -> list[str]:
+        return [each.operation.operation_id for each in store.following(ids, after_key=after_key)]
+
+    assert names(after_key=key) == ["two", "three"]
+    assert names("one", after_key=key + 1) == ["one", "two"]
+
+
+def test_metrics_have_a_history(store: SqlOperationStore) -> None:
+    """A loss that diverged is what it was, not a hole."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    first = unit(1)._replace(metrics={"loss": float("nan"), "accuracy": 0.5})
+    second = unit(2)._replace(metrics={"loss": float("inf")})
+    store.write(Batch(finished=[first, unit(3)._replace(metrics=None), second]))
+    found = store.measured("one", after=0, limit=9)
+    assert [str(row.metrics["loss"]) for row in found] == ["nan", "inf"]
+    assert found[0].metrics["accuracy"] == 0.5
+    assert len(store.measured("one", after=found[0].sequence, limit=9)) == 1
+
+
+def test_spans_are_known_by_their_ids(store: SqlOperationStore) -> None:
+    """Open or ended; of another operation, or of none, they are unknown."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(finished=[unit(2**63 + 1)], started=[unit(2, ended=False)]))
+    assert store.known_spans("one", [2**63 + 1, 2, 3]) == {
+        2**63 + 1: StoredSpan(has_ended=True, parent_span_id=1),
+        2: StoredSpan(has_ended=False, parent_span_id=1),
+    }
+
+
+def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOperationStore) -> None:
+    """However long ago a running one began."""
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(finished=[unit(1), unit(2)._replace(operation_id="two")]))
+    ended_at = datetime(2020, 1, 1, tzinfo=UTC)
+    done = Ending(status=OperationStatus.COMPLETED, ended_at=ended_at, progress=progress(100))
+    store.write(Batch(endings={"one": done}))
+    assert store.forget_steps(ended_before_ns=1_500_000_000 * 10**9) == 0
+    assert store.forget_steps(ended_before_ns=1_700_000_000 * 10**9) == 1
+    assert store.checkpoints("one", after=0, limit=9) == []
+    assert len(store.checkpoints("two", after=0, limit=9)) == 1
+    assert store.get("one").operation.status is OperationStatus.COMPLETED
+
+
+def test_whoever_waits_hears_of_what_another_connection_writes(database: str) -> None:
+    """Within a second; silence is told too, but by a memory database, which cannot know."""
+    writer = open_store(Settings(database=database))
+    reader = writer if database.endswith(":memory:") else open_store(Settings(database=database))
+    changes = reader.changes()
+    assert changes.wait(1)
+    if reader is not writer:
+        assert not changes.wait(0.3)
+    writer.create(new("one"), wall_ns=1, monotonic_ns=1)
+    assert changes.wait(1)
+    changes.close()
+    changes.forget()
+    for each in {writer, reader}:
+        each.close()
 
 
 def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:

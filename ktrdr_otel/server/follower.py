@@ -1,0 +1,76 @@
+"""The thread that follows the store, whoever writes to it, and hands on what is new."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ktrdr_otel.errors import StoreError
+from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.service import OperationsService
+
+logger = logging.getLogger(__name__)
+
+_PAGE: Final = 500  # steps handed on at once
+_LOOK_SECONDS: Final = 1.0  # a lease runs out without anyone writing
+
+# Operations, finished steps in order, and the sequence up to which they are all.
+Deliver = Callable[[Sequence[Operation], Sequence[Checkpoint], int], None]
+
+
+class Follower:
+    """Reads what any process has written within a tenth of a second, and judges once a second who still lives."""
+
+    def __init__(self, service: OperationsService, deliver: Deliver) -> None:
+        self._service = service
+        self._deliver = deliver
+        self._changes = service.changes()
+        self._running: set[str] = set()
+        self._key: int | None = None
+        self._sequence = 0
+        self._stopped = threading.Event()
+        self._is_away = False
+        self._thread = threading.Thread(target=self._run, name="ktrdr-otel follower", daemon=True)
+
+    def start(self) -> None:
+        """It follows, from the present on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """It has ended."""
+        self._stopped.set()
+        self._changes.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._changes.wait(_LOOK_SECONDS)
+                self._look()
+            except StoreError as error:
+                if not self._is_away:
+                    self._is_away = True
+                    logger.warning("the store cannot be followed: %s; trying again", error)
+                self._stopped.wait(_LOOK_SECONDS)
+            except Exception:
+                logger.exception("following the store failed; trying again")
+                self._stopped.wait(_LOOK_SECONDS)
+            else:
+                if self._is_away:
+                    self._is_away = False
+                    logger.warning("the store is back: %s", self._service.describe())
+        self._changes.forget()
+
+    def _look(self) -> None:
+        if self._key is None:
+            self._key, self._sequence = self._service.last_key(), self._service.last_sequence()
+        # Operations first: by the time one has ended, all of its steps are in the store.
+        operations, self._key = self._service.following(self._running, after_key=self._key)
+        highest = self._service.last_sequence()
+        while len(steps := self._service.steps(after=self._sequence, limit=_PAGE)) == _PAGE:
+            self._sequence = steps[-1].sequence
+            self._deliver([], steps, self._sequence)
+        # Not every checkpoint is a step; those that are none need not be looked at again.
+        self._sequence = max([self._sequence, highest, *(step.sequence for step in steps[-1:])])
+        self._running = {each.operation_id for each in operations if not each.status.is_terminal}
+        self._deliver(operations, steps, self._sequence)

@@ -1,0 +1,140 @@
+"""What the API takes and gives, as its OpenAPI document says it."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class PhaseForm(BaseModel):
+    """How far a phase is."""
+
+    completed: int
+    planned: int
+
+
+class ErrorForm(BaseModel):
+    """The exception that ended it."""
+
+    type: str
+    message: str
+    step: str | None = None
+
+
+class LinksForm(BaseModel):
+    """Where else to look."""
+
+    trace: str | None
+    dashboard: str | None
+
+
+class OperationForm(BaseModel):
+    """One run of a long job. Times are ISO 8601, UTC."""
+
+    operation_id: str
+    operation_type: str
+    name: str
+    status: str = Field(description="pending, running, completed, failed, cancelled or lost")
+    phase: str | None
+    percentage: float = Field(description="0-100, never falls")
+    message: str
+    context: dict[str, Any]
+    started_at: str
+    ended_at: str | None
+    last_progress_at: str | None
+    heartbeat_at: str | None
+    estimated_remaining_seconds: float | None
+    items_completed: int
+    items_planned: int | None
+    phases: dict[str, PhaseForm]
+    trace_id: str | None
+    slow: bool
+    stalled: bool
+    suspended: bool
+    error: ErrorForm | None = None
+    lost_reason: str | None = None
+    cancel_reason: str | None = None
+    links: LinksForm
+
+
+class OperationsPage(BaseModel):
+    """Operations, the newest first."""
+
+    operations: list[OperationForm]
+    next: str | None = Field(description="the cursor of the next page; null on the last")
+
+
+class CheckpointForm(BaseModel):
+    """One instrumented point of an operation, open or ended."""
+
+    sequence: int
+    progress_type: str | None
+    name: str
+    step: str | None
+    symbol: str | None
+    timeframe: str | None
+    item_name: str | None
+    item_index: int | None
+    item_total: int | None
+    started_at: str
+    ended_at: str | None
+    status: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    metrics: dict[str, float | None]
+    error: ErrorForm | None = None
+
+
+class CheckpointsPage(BaseModel):
+    """Checkpoints in the order in which they changed."""
+
+    checkpoints: list[CheckpointForm]
+    next: int | None = Field(description="the cursor of the next page; null on the last")
+
+
+class MetricsForm(BaseModel):
+    """The metrics of one epoch, or of another step that has some."""
+
+    sequence: int
+    progress_type: str | None
+    epoch: int | None = Field(description="0-based; null for what is no epoch")
+    at: str | None
+    loss: float | None = None
+    accuracy: float | None = None
+    learning_rate: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+
+
+class MetricsPage(BaseModel):
+    """Metrics in the order in which they came."""
+
+    metrics: list[MetricsForm]
+    next: int | None = Field(description="the cursor of the next page; null on the last")
+
+
+class CancelForm(BaseModel):
+    """Why it should stop."""
+
+    reason: str = Field(default="Cancelled by request", min_length=1, max_length=500)
+
+
+class CancelRequested(BaseModel):
+    """It has been asked."""
+
+    operation_id: str
+    cancel_requested: bool
+    reason: str
+
+
+class Problem(BaseModel):
+    """What is wrong, in one sentence."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """The server answers, and its store."""
+
+    status: str
+    store: str
