@@ -30,13 +30,17 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+NO_CONNECTION = "Failed to load resource: net::"
+NOT_FOUND = "Failed to load resource: the server responded with a status of 404"
+
+
 class Watched:
     """A page in which nothing may go wrong: no console error or warning, no exception, no foreign request."""
 
     def __init__(self, page: Page, origin: str) -> None:
         self.page = page
         self.faults: list[str] = []
-        self.may_lose_the_server = False
+        self.expected: str | None = None  # how a line begins that the browser itself writes
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
         page.on("console", lambda message: self._heard(message.type, message.text))
@@ -44,8 +48,8 @@ class Watched:
         page.on("request", lambda request: self._went(request.url, origin))
 
     def _heard(self, kind: str, text: str) -> None:
-        # The browser itself reports each refused connection; a page cannot prevent that.
-        if self.may_lose_the_server and text.startswith("Failed to load resource: net::"):
+        # The browser reports refused connections and answers of 404 by itself; a page cannot prevent that.
+        if self.expected is not None and text.startswith(self.expected):
             return
         if kind in ("error", "warning"):
             self.faults.append(f"console {kind}: {text}")

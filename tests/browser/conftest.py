@@ -23,13 +23,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A running server on an empty store."""
-    running = Server(tmp_path / "operations.db")
-    running.start()
+    """A running server on an empty store, which the test may stop."""
+    yield from _running(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server for tests that bring operations of their own and leave it as it is."""
+    yield from _running(tmp_path_factory.mktemp("server"))
+
+
+def _running(folder: Path) -> Iterator[Server]:
+    server = Server(folder / "operations.db")
+    server.start()
     try:
-        yield running
+        yield server
     finally:
-        running.stop()
+        server.stop()
 
 
 @pytest.fixture
@@ -52,12 +62,14 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 @pytest.fixture
-def puppet(server: Server) -> Iterator[Callable[..., Puppet]]:
-    """Starts operations that do as they are told; they are gone behind the test."""
+def puppet(request: pytest.FixtureRequest) -> Iterator[Callable[..., Puppet]]:
+    """Starts operations that do as they are told, seen by the test's server; they are gone behind the test."""
     started: list[Puppet] = []
+    name = "server" if "server" in request.fixturenames else "shared"
+    database = request.getfixturevalue(name).database
 
     def start(operation_id: str, **more: str) -> Puppet:
-        started.append(Puppet(server.database, operation_id, **more))
+        started.append(Puppet(database, operation_id, **more))
         return started[-1]
 
     yield start

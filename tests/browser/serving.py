@@ -93,6 +93,25 @@ class Server:
             self.process.wait(20)
             self.process = None
 
+    def ask(self, path: str, form: dict[str, Any] | None = None) -> Any:
+        """What it answers to a GET, or to a POST of the form."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}",
+            None if form is None else json.dumps(form).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def begins_a_step(self, operation_id: str) -> None:
+        """The operation has a step on record."""
+        until(
+            lambda: any(
+                each["operation_id"] == operation_id for each in self.ask("/operations")["operations"]
+            )
+        )
+        until(lambda: len(self.ask(f"/operations/{operation_id}/checkpoints")["checkpoints"]) > 0)
+
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, "the server has ended"

@@ -1,7 +1,6 @@
 """The page without a mouse, without eyes, on a telephone, in the dark, and without flicker."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -31,11 +30,12 @@ def faults(page: Page) -> list[Any]:
     ]
 
 
-@pytest.fixture
-def trained(server: Server, tmp_path: Path) -> Server:
+@pytest.fixture(scope="module")
+def trained(shared: Server) -> Server:
     """A server that knows one completed training."""
-    assert start_training(server.database, tmp_path, "trained", pause=0.0, epochs=4).wait(90) == 0
-    return server
+    folder = shared.database.parent
+    assert start_training(shared.database, folder, "trained", pause=0.0, epochs=4).wait(90) == 0
+    return shared
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,18 +13,20 @@ _MANY = """() => {
   const at = (ms) => new Date(Date.UTC(2026, 0, 1) + ms).toISOString().replace('Z', '000Z');
   const rows = [];
   for (let index = 0; index < 20000; index += 1) rows.push({
-    sequence: index + 1, progress_type: index % 2 ? 'fuzzy_generation' : 'indicator_computation', name: 'computing_indicator',
-    step: 'computing_indicator', symbol: `S${Math.floor(index / 800)}`, timeframe: `${Math.floor(index / 200) % 4}h`,
-    item_name: `i${index % 100}`, item_index: index % 100 + 1, item_total: 100, started_at: at(index * 5), ended_at: at(index * 5 + 5),
+    sequence: index + 1, progress_type: index % 2 ? 'fuzzy_generation' : 'indicator_computation',
+    name: 'computing_indicator', step: 'computing_indicator',
+    symbol: `S${Math.floor(index / 800)}`, timeframe: `${Math.floor(index / 200) % 4}h`,
+    item_name: `i${index % 100}`, item_index: index % 100 + 1, item_total: 100,
+    started_at: at(index * 5), ended_at: at(index * 5 + 5),
     status: 'completed', trace_id: 'a', span_id: String(index), parent_span_id: 'r', metrics: {} });
   return rows;
 }"""
 
 
 @pytest.fixture
-def page(server: Server, open_page: OpenPage) -> Page:
+def page(shared: Server, open_page: OpenPage) -> Page:
     """A page that can import the modules."""
-    return open_page(server).page
+    return open_page(shared).page
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,8 @@ def count(page: Page, order: str) -> dict[str, Any]:
           const steps = new Steps();
           for (const each of {order}) steps.add(each);
           const cells = [...steps.symbols.values()].flatMap((symbol) => [...symbol.timeframes.values()]);
-          return {{ rows: steps.rows.length, sorted: steps.rows.every((row, at) => at === 0 || steps.rows[at - 1].start <= row.start),
+          return {{ rows: steps.rows.length,
+            sorted: steps.rows.every((row, at) => at === 0 || steps.rows[at - 1].start <= row.start),
             counted: [...steps.items.values()].reduce((sum, item) => sum + item.count, 0),
             cells: cells.map((cell) => [cell.indicator.done, cell.fuzzy.done]) }};
         }}"""
@@ -103,7 +106,8 @@ def test_twenty_thousand_steps_stay_smooth(page: Page) -> None:
     """A frame of the waterfall takes less than 16 ms of work while it is scrolled and zoomed (median of 60)."""
     took = page.evaluate(
         f"""async () => {{
-          const [{{ Steps }}, {{ Waterfall }}] = await Promise.all([import('/page/steps.js'), import('/page/waterfall.js')]);
+          const {{ Steps }} = await import('/page/steps.js');
+          const {{ Waterfall }} = await import('/page/waterfall.js');
           const steps = new Steps();
           steps.add(({_MANY})());
           const waterfall = new Waterfall();

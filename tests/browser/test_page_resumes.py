@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.chromium import NO_CONNECTION, NOT_FOUND
 from tests.browser.conftest import OpenPage
 from tests.browser.serving import Puppet, Server
 
@@ -27,7 +28,7 @@ def test_a_restarted_server_is_found_again_and_no_step_is_missing(
     expect(page.locator("#link")).to_have_text("live")
     page.evaluate("window.notReloaded = true")
 
-    watched.may_lose_the_server = True
+    watched.expected = NO_CONNECTION
     server.stop()
     expect(page.locator("#link")).to_have_attribute("data-state", "waiting")
     for index in range(4, 9):
@@ -53,7 +54,7 @@ def test_an_end_during_the_break_is_seen_after_it(
     watched = open_page(server)
     watched.page.get_by_role("link", name="puppet").click()
     expect(watched.page.locator("#link")).to_have_text("live")
-    watched.may_lose_the_server = True
+    watched.expected = NO_CONNECTION
     server.stop()
     job.do("fail", "load", item="MSFT", index=1, total=2, message="no route")
     assert job.end() == 1
@@ -73,7 +74,9 @@ def locked(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_browser_logs_in_once(locked: Server, open_page: OpenPage) -> None:
     """A wrong token is refused in words; the right one leads to the page that was asked for, also the next time."""
-    page = open_page(locked, "/#/operations/wanted").page
+    watched = open_page(locked, "/#/operations/wanted")
+    watched.expected = NOT_FOUND
+    page = watched.page
     page.get_by_label("Token").fill("not-the-token-at-all")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_have_text("This is not the server's token.")
