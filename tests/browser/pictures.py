@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -43,12 +44,18 @@ def bring_history(server: Server, folder: Path) -> None:
         server.database, folder, "training-1042", pause=0.0, failing="IBM", symbols="AAPL,IBM"
     ).wait()
     cancelled = Puppet(server.database, "import-0117", name="nightly import")
-    cancelled.do("on", "load", item="GOOG", index=3, total=7)
+    for index, item in enumerate(("AAPL", "FB"), start=1):
+        cancelled.do("step", "load", item=item, index=index, total=7)
+    cancelled.do("open", "load", item="GOOG", index=3, total=7)
     server.begins_a_step("import-0117")
     server.ask("/operations/import-0117/cancel", {"reason": "the exchange is closed"})
-    cancelled.process.wait()
+    while cancelled.process.poll() is None:
+        cancelled.do("open", "load", item="GOOG", index=3, total=7)
+        time.sleep(0.3)
     start_training(server.database, folder, "training-1043", pause=0.0, symbols=_SYMBOLS, epochs=25).wait()
     killed = Puppet(server.database, "import-0118", name="nightly import")
+    for index, item in enumerate(("AAPL", "FB", "GOOG", "IBM"), start=1):
+        killed.do("step", "load", item=item, index=index, total=7)
     killed.do("open", "load", item="MSFT", index=5, total=7)
     server.begins_a_step("import-0118")
     killed.process.kill()
@@ -63,14 +70,14 @@ def take_all(browser: Browser, server: Server, folder: Path) -> None:
         server.database, folder, "training-1044", pause=0.025, symbols=_SYMBOLS, epochs=25
     )
     pages = {
-        "preprocessing": open_page(browser, server, scheme="dark", width=1400, height=1000),
-        "training": open_page(browser, server, scheme="light", width=1400, height=1000),
+        "preprocessing": open_page(browser, server, scheme="dark", width=1400, height=1130),
+        "training": open_page(browser, server, scheme="light", width=1400, height=1130),
         "phone": open_page(browser, server, scheme="dark", width=400, height=860),
     }
     for page in pages.values():
         page.locator("a[href='#/operations/training-1044']").click()
     page = pages["preprocessing"]
-    expect(page.locator(".matrix tr:not(.to-come)")).to_have_count(3, timeout=60_000)
+    expect(page.locator(".matrix tbody tr:not(.to-come)")).to_have_count(3, timeout=60_000)
     expect(page.locator(".matrix td[data-state='active'] [data-kind='indicator']")).to_have_text(
         re.compile(r"[1-3]\d/40"), timeout=30_000
     )

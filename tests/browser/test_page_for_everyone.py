@@ -51,6 +51,21 @@ def test_axe_finds_nothing(
     assert faults(page) == []
 
 
+def test_axe_finds_nothing_in_what_only_a_run_shows(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """The page of a running operation and the question whether to cancel it."""
+    job = puppet("asked")
+    job.do("step", "load", item="bars", index=1, total=3)
+    page = open_page(server, "/#/").page
+    page.get_by_role("link", name="puppet").click()
+    expect(page.locator(".slowest tbody tr")).to_have_count(1)
+    assert faults(page) == []
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_label("Reason")).to_be_focused()
+    assert faults(page) == []
+
+
 def test_the_waterfall_is_used_by_keyboard(trained: Server, open_page: OpenPage) -> None:
     """Arrows choose a step and say it; plus and minus zoom; the same steps stand in a table."""
     page = open_page(trained, "/#/operations/trained").page
@@ -68,7 +83,7 @@ def test_the_waterfall_is_used_by_keyboard(trained: Server, open_page: OpenPage)
     page.keyboard.press("0")
     expect(steps).to_have_text(everything)
     page.get_by_label("Filter steps").fill("evaluation")
-    expect(steps).to_have_text("1 steps")
+    expect(steps).to_have_text("1 step")
     page.locator(".waterfall details summary").click()
     expect(page.locator(".waterfall details tbody th")).to_have_text("evaluation")
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.serving import Server
@@ -131,3 +131,38 @@ def test_twenty_thousand_steps_stay_smooth(page: Page) -> None:
     )
     print(f"\nmedian {took[30]:.1f} ms, longest {took[-1]:.1f} ms")
     assert took[30] < 16
+
+
+def test_what_is_too_much_to_draw_stays_counted(page: Page) -> None:
+    """Of 60,000 steps at least the newest 50,000 can be drawn, and all are counted."""
+    found = page.evaluate(
+        f"""async () => {{
+          const {{ Steps }} = await import('/page/steps.js');
+          const steps = new Steps();
+          for (const turn of [0, 1, 2])
+            steps.add(({_MANY})().map((row) => ({{...row, span_id: `${{turn}} ${{row.span_id}}`}})));
+          const counted = [...steps.items.values()].reduce((sum, item) => sum + item.count, 0);
+          return {{ kept: steps.rows.length, left: steps.left, counted }};
+        }}"""
+    )
+    assert found == {"kept": 50_000, "left": 10_000, "counted": 60_000}
+
+
+def test_a_stall_is_told_with_activity_and_stack(page: Page) -> None:
+    """A stalled operation has a banner that says since when, what the process does, and the stack as text."""
+    page.evaluate(
+        """async () => {
+          const { Banner } = await import('/page/banner.js');
+          const banner = new Banner();
+          document.querySelector('main').replaceChildren(banner.node);
+          const stall = { since: new Date(Date.now() - 65_500).toISOString().replace('Z', '000Z'), until: null,
+            activity: 'one core busy, 98 %', stack: 'compute (zigzag.py:88)\\n<module> (train.py:1)' };
+          banner.show({ status: 'running', stalled: true, message: 'Computing zigzag (8/40)', stall });
+        }"""
+    )
+    notice = page.locator("[data-notice='stalled']")
+    expect(notice).to_contain_text("Stalled for 1 min 05 s: alive, but no progress.")
+    expect(notice).to_contain_text("one core busy, 98 % · Computing zigzag (8/40)")
+    notice.locator("summary").click()
+    expect(notice.locator("pre")).to_contain_text("<module> (train.py:1)")
+    assert page.locator("main module").count() == 0

@@ -63,6 +63,32 @@ def test_an_end_during_the_break_is_seen_after_it(
     expect(watched.page.locator("[data-notice='failed']")).to_contain_text("ConnectionError: no route")
 
 
+def test_a_page_that_nobody_looks_at_gives_its_connection_back(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """A browser has six connections to a server: a hidden page lets go of its own, and is up to date when seen."""
+    job = puppet("hidden")
+    job.do("step", "load", item="bars 1", index=1, total=3)
+    page = open_page(server).page
+    page.get_by_role("link", name="puppet").click()
+    expect(page.locator("#link")).to_have_text("live")
+    look = """(hidden) => {
+      Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    page.evaluate(look, True)
+    page.evaluate(
+        "{ const now = performance.now.bind(performance); performance.now = () => now() + 61_000; }"
+    )
+    job.do("step", "load", item="bars 2", index=2, total=3)
+    expect(page.locator("#link")).to_have_text("paused while unseen")
+    job.do("step", "load", item="bars 3", index=3, total=3)
+    assert job.end() == 0
+    page.evaluate(look, False)
+    expect(page.locator(".hero")).to_have_attribute("data-condition", "completed")
+    expect(page.locator(".slowest tbody tr")).to_have_count(3)
+
+
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[Server]:
     """A server that asks for a token."""

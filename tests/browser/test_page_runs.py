@@ -104,6 +104,40 @@ def test_a_click_cancels_an_operation(
     job.process.wait(30)
 
 
+def test_a_long_step_is_seen_while_it_is_open(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """What a program is busy with stands in the waterfall before it has ended, and changes when it has."""
+    job = puppet("busy")
+    page = open_page(server).page
+    job.do("open", "load", item="bars", index=1, total=2)
+    page.get_by_role("link", name="puppet").click()
+    page.get_by_label("Filter steps").fill("load")
+    page.locator(".waterfall details summary").click()
+    row = page.locator(".waterfall details tbody tr")
+    expect(row).to_contain_text("running")
+    job.do(
+        "open", "load", item="prices", index=2, total=2
+    )  # ends the first; read by it, so it is none itself
+    expect(row).to_contain_text("completed")
+    assert job.end() == 0
+
+
+def test_a_killed_process_is_lost_on_the_open_page(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """The page says that the process is gone, as soon as the server knows."""
+    job = puppet("killed")
+    job.do("step", "load", item="AAPL", index=1, total=2)
+    page = open_page(server).page
+    page.get_by_role("link", name="puppet").click()
+    expect(page.locator(".slowest tbody tr")).to_have_count(1)
+    job.process.kill()
+    job.process.wait()
+    expect(page.locator("[data-notice='lost']")).to_contain_text("The process is gone.", timeout=30_000)
+    expect(page.locator(".hero")).to_have_attribute("data-condition", "lost")
+
+
 def test_the_dialog_can_be_left_and_nothing_is_cancelled(
     server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
 ) -> None:

@@ -12,6 +12,7 @@ STRATEGY = Path(__file__).parents[2] / "pipeline" / "strategies" / "momentum_dai
 # The command line, with a pause in each indicator and epoch, and a loader that may fail at a symbol.
 _SLOW = """
 import sys, time
+from contextlib import contextmanager
 import pipeline.training_pipeline as training
 pause, failing = float(sys.argv.pop(1)), sys.argv.pop(1)
 loads, computes, scope = training.load_bars, training.IndicatorEngine.compute, training._epoch_scope
@@ -22,9 +23,11 @@ def load(folder, symbol, *rest):
 def compute(*arguments):
     time.sleep(pause)
     return computes(*arguments)
+@contextmanager
 def slow(*arguments):
-    time.sleep(pause * 8)
-    return scope(*arguments)
+    with scope(*arguments) as record:
+        time.sleep(pause * 8)
+        yield record
 training.load_bars, training.IndicatorEngine.compute, training._epoch_scope = load, compute, slow
 from ktrdr_otel.__main__ import main
 main()

@@ -65,16 +65,11 @@ function newRow(symbol) {
 }
 
 function fillRow(row, symbol, frames, here) {
-  if (symbol.name === null) {
-    reconcile(row, ["", ...frames, ...ENDS], (_, index) => index, () => element("td", {}), () => {});
-    return;
-  }
   const cells = [
-    ...frames.map((frame) => ({ key: `t ${frame}`, cell: symbol.timeframes.get(frame), here: here === `${symbol.name} ${frame}` })),
+    ...frames.map((frame) => ({ key: `t ${frame}`, cell: symbol.timeframes?.get(frame), here: here === `${symbol.name} ${frame}` })),
     ...ENDS.map(([key]) => ({ key, cell: symbol[key], end: true })),
   ];
-  row.keyed ??= new Map();
-  if (!row.keyed.has("name")) row.keyed.set("name", row.firstElementChild);
+  row.keyed ??= new Map([["name", row.firstElementChild]]);
   reconcile(row, [{ key: "name" }, ...cells], (each) => each.key, newCell, fillCell);
 }
 
@@ -87,8 +82,9 @@ function newCell({ end }) {
 function fillCell(node, { key, cell, here, end }) {
   if (key === "name") return;
   if (end) {
-    node.dataset.state = cell.failed ? "failed" : cell.done ? "done" : "waiting";
-    setText(node, cell.failed ? "failed" : cell.done ? "done" : "");
+    const state = cell?.failed ? "failed" : cell?.done ? "done" : "waiting";
+    node.dataset.state = state;
+    setText(node, state === "waiting" ? "" : state);
     return;
   }
   const parts = cell ? PARTS.map(([kind, word]) => ({ ...cell[kind], word })) : [];

@@ -67,17 +67,22 @@ export class OperationView {
   async load() {
     const operation = await api.operation(this.id);
     if (operation === null) return this.missing();
-    const [history] = await Promise.all([api.metrics(this.id), this.read()]);
-    this.newest = this.cursor;
-    this.steps.learn(history.metrics);
     if (this.closed) return;
     if (!this.hero) this.build();
     this.take(operation);
+    // Many steps come in many pages: what is there already is shown.
+    const [history] = await Promise.all([api.metrics(this.id), this.read()]);
+    this.newest = this.cursor;
+    this.steps.learn(history.metrics);
+    this.draw();
   }
 
   /** The checkpoints that REST has beyond those read before; open ones too, of which the stream does not speak. */
   async read() {
-    this.cursor = await api.checkpoints(this.id, this.cursor, (page) => this.steps.add(page));
+    this.cursor = await api.checkpoints(this.id, this.cursor, (page) => {
+      this.steps.add(page);
+      this.draw();
+    });
   }
 
   missing() {

@@ -33,8 +33,12 @@ export function kindOf(checkpoint) {
   return KIND_OF_TYPE[type] ?? "other";
 }
 
+// Beyond so many the oldest leave the waterfall; what is counted from them stays counted.
+const KEPT = 50_000;
+
 export class Steps {
   rows = []; // by start; a container before what it holds
+  left = 0; // how many were kept once
   symbols = new Map(); // name -> { name, timeframes: Map, features, labels }
   timeframes = new Set();
   items = new Map(); // kind and name -> { kind, name, count, total, longest }
@@ -79,10 +83,20 @@ export class Steps {
   }
 
   #place(fresh) {
-    if (fresh.length > 64) {
-      this.rows = this.rows.concat(fresh).sort(order);
-      return;
-    }
+    if (fresh.length > 64) this.rows = this.rows.concat(fresh).sort(order);
+    else this.#insert(fresh);
+    // Some more than there have to, so that it is seldom; those that are open are still to be told as finished.
+    if (this.rows.length > KEPT * 1.1) this.#leave(this.rows.length - KEPT);
+  }
+
+  #leave(many) {
+    const leaving = new Set(this.rows.slice(0, many).filter((row) => row.end !== null));
+    for (const row of leaving) this.#bySpan.delete(row.checkpoint.span_id);
+    this.rows = this.rows.filter((row) => !leaving.has(row));
+    this.left += leaving.size;
+  }
+
+  #insert(fresh) {
     // Nearly all come at the end.
     for (const row of fresh) {
       let place = this.rows.length;

@@ -5,7 +5,7 @@ import { now } from "./api.js";
 import { Colours, sharp } from "./canvas.js";
 import { ticks } from "./curves.js";
 import { element, paced, setText } from "./dom.js";
-import { duration, offset, value } from "./format.js";
+import { count, duration, offset, value } from "./format.js";
 import { Overview } from "./overview.js";
 import { StepTable } from "./step_table.js";
 import { Timespan } from "./timespan.js";
@@ -109,9 +109,15 @@ export class Waterfall {
       const place = this.rows.indexOf(top);
       if (place >= 0) this.box.scrollTop = place * ROW + (this.box.scrollTop % ROW);
     }
-    setText(this.number, `${this.rows.length.toLocaleString("en")} steps${this.span.whole ? "" : ` in ${duration(this.span.length)}`}`);
+    setText(this.number, this.words());
     this.tableSoon();
     this.redraw();
+  }
+
+  words() {
+    const shown = `${count(this.rows.length)} ${this.rows.length === 1 ? "step" : "steps"}`;
+    const when = this.span.whole ? "" : ` in ${duration(this.span.length)}`;
+    return shown + when + (this.steps.left ? `; ${count(this.steps.left)} older ones are not drawn` : "");
   }
 
   atBottom() {
