@@ -29,7 +29,7 @@ system-packages:
 	@sh tests/system-packages.sh
 
 benchmarks: $(VENV)/.installed
-	@for name in checkpoint_cost prepare_features silence; do $(BIN)/python -m tests.benchmarks.$$name; done
+	@for name in checkpoint_cost prepare_features silence stream_fanout; do $(BIN)/python -m tests.benchmarks.$$name; done
 
 # uv installs in seconds what takes pip minutes; --system-certs because uv ignores the machine's certificates.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,7 +18,7 @@ from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import SystemClock, utc_from_ns
 from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.display import choose_display
-from ktrdr_otel.errors import StoreUnavailableError
+from ktrdr_otel.errors import SettingsError, StoreUnavailableError
 from ktrdr_otel.exporters.providers import choose_provider
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import NewOperation
@@ -83,6 +84,25 @@ def runtime(settings: Settings) -> Runtime:
 def open_service(settings: Settings) -> OperationsService:
     """A service on the settings' store; raises `StoreUnavailableError`. It starts no thread before it must."""
     return OperationsService(open_store(settings), settings, SystemClock())
+
+
+@contextmanager
+def serving(settings: Settings, *, host: str | None, port: int | None) -> Iterator[str]:
+    """The store of the settings is served, at the URL, while the block runs.
+
+    Raises `SettingsError`, also where the extra `server` is not installed.
+    """
+    try:
+        from ktrdr_otel.server.run import Server
+        from ktrdr_otel.server.settings import load_server_settings
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"serving needs {error.name}, which is not installed; pip install 'ktrdr-otel[server]'"
+        ) from error
+    # The very service that operations of this process write to: their state is told before it is stored.
+    server = Server(runtime(settings).service(settings), load_server_settings(host=host, port=port))
+    with server.beside():
+        yield server.url
 
 
 def begin(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ktrdr_otel.cli.output import fail, print_json
+from ktrdr_otel.cli.serve import Host, Port
 from pipeline.errors import InputError
 
 _NEEDED = ("numpy", "pandas", "talib", "torch", "safetensors", "yaml")
@@ -92,6 +93,9 @@ def train(
     trace_file: Annotated[
         Path | None, typer.Option("--trace-file", metavar="F", help="Write the trace as OTLP JSON lines.")
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the store while it trains.")] = False,
+    host: Host = None,
+    port: Port = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, also on a terminal.")] = False,
@@ -112,6 +116,7 @@ def train(
         database=database,
         otlp_endpoint=otlp_endpoint,
         trace_file=trace_file,
+        serve_at=(host, port) if serve else None,
         epochs=epochs,
         seed=seed,
         display="json" if as_json else "plain" if plain else "live",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_otel.cli.output import AsJson, Database, fail, print_json, service
+from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json
 from ktrdr_otel.operations.models import Operation, OperationStatus
 
 operations = typer.Typer(
@@ -19,6 +19,7 @@ OperationId = Annotated[str, typer.Argument(metavar="ID")]
 @operations.command("list")
 def list_operations(
     database: Database = None,
+    url: Url = None,
     as_json: AsJson = False,
     status: Annotated[
         OperationStatus | None, typer.Option("--status", help="Only those of this status.")
@@ -28,7 +29,7 @@ def list_operations(
     """List operations, the newest first."""
     from ktrdr_otel.operations.json_form import operation_json
 
-    with service(database) as opened:
+    with operations_of(database, url) as opened:
         found = opened.list(status=status, limit=limit)
         if as_json:
             print_json([operation_json(operation) for operation in found])
@@ -41,11 +42,13 @@ def list_operations(
 
 
 @operations.command()
-def show(operation_id: OperationId, database: Database = None, as_json: AsJson = False) -> None:
+def show(
+    operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
+) -> None:
     """Show one operation: where it is, how it ended, and why."""
     from ktrdr_otel.operations.json_form import operation_json
 
-    with service(database) as opened:
+    with operations_of(database, url) as opened:
         operation = opened.get(operation_id)
         if as_json:
             print_json(operation_json(operation))
@@ -60,6 +63,7 @@ def show(operation_id: OperationId, database: Database = None, as_json: AsJson =
 def checkpoints(
     operation_id: OperationId,
     database: Database = None,
+    url: Url = None,
     as_json: AsJson = False,
     after: Annotated[int, typer.Option("--after", min=0, help="Only those of a higher sequence.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000)] = 100_000,
@@ -67,7 +71,7 @@ def checkpoints(
     """List the checkpoints of an operation, in the order in which they changed."""
     from ktrdr_otel.operations.json_form import checkpoint_json
 
-    with service(database) as opened:
+    with operations_of(database, url) as opened:
         found = opened.checkpoints(operation_id, after=after, limit=limit)
         if as_json:
             print_json([checkpoint_json(checkpoint) for checkpoint in found])
@@ -83,11 +87,12 @@ def checkpoints(
 def cancel(
     operation_id: OperationId,
     database: Database = None,
+    url: Url = None,
     as_json: AsJson = False,
     reason: Annotated[str, typer.Option("--reason")] = "Cancelled from the command line",
 ) -> None:
     """Ask an operation to stop at its next step."""
-    with service(database) as opened:
+    with operations_of(database, url) as opened:
         operation = opened.get(operation_id)
         if operation.status.is_terminal:
             fail(f"operation {operation_id} is {operation.status.value} already")
@@ -96,6 +101,31 @@ def cancel(
             print_json({"operation_id": operation_id, "cancel_requested": True, "reason": reason})
         else:
             typer.echo(f"operation {operation_id} stops at its next step")
+
+
+@operations.command()
+def watch(
+    operation_id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    database: Database = None,
+    url: Url = None,
+    as_json: AsJson = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, also on a terminal.")] = False,
+) -> None:
+    """Follow an operation to its end, as `train` shows it; without ID the newest that runs. Ctrl-C leaves it alone.
+
+    Exit code 0 when it has completed, else 1.
+    """
+    from ktrdr_otel.cli import watch as watching
+
+    with operations_of(database, url) as opened:
+        try:
+            if as_json:
+                status = watching.watch_as_json(opened, operation_id)
+            else:
+                status = watching.watch(opened, operation_id, "plain" if plain else "live")
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    raise typer.Exit(0 if status is OperationStatus.COMPLETED else 1)
 
 
 def _facts(operation: Operation) -> list[tuple[str, str]]:

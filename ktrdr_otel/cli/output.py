@@ -1,15 +1,17 @@
 """What all commands share: errors in one line, JSON, and the store that they read."""
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
 from ktrdr_otel.display.base import printable
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import KtrdrOtelError
+from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 
 if TYPE_CHECKING:
     from ktrdr_otel.operations.service import OperationsService
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 USAGE = 2  # exit code of what a user can mend
 
 Database = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL or SQLite file.")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="A server instead of a store; its token is KTRDR_OTEL_TOKEN.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -38,6 +43,57 @@ def told() -> Iterator[None]:
         yield
     except KtrdrOtelError as error:
         fail(str(error))
+
+
+class Operations(Protocol):
+    """Operations to look at: those of a store, or of a server."""
+
+    def list(self, *, status: OperationStatus | None = None, limit: int = 50) -> Sequence[Operation]:
+        """Operations, the newest first."""
+        ...
+
+    def get(self, operation_id: str) -> Operation:
+        """The operation; raises `UnknownOperationError`."""
+        ...
+
+    def checkpoints(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Checkpoint]:
+        """Checkpoints of a higher sequence than `after`, in order."""
+        ...
+
+    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
+        """The operation will stop at its next checkpoint."""
+        ...
+
+    def follow(self, operation_id: str) -> Iterator[Checkpoint | Operation]:
+        """Each finished step from the first on, and each new state, to the end."""
+        ...
+
+    def describe(self) -> str:
+        """Where they are, for people."""
+        ...
+
+
+@contextmanager
+def operations_of(database: str | None, url: str | None) -> Iterator[Operations]:
+    """The operations of that server, else of that store, else of the store that the environment names."""
+    if url is None:
+        with service(database) as opened:
+            yield opened
+        return
+    if database is not None:
+        fail("--url and --database exclude each other")
+    try:
+        from ktrdr_otel.cli.remote import RemoteOperations
+    except ModuleNotFoundError as error:
+        fail(f"--url needs {error.name}, which is not installed", hint="pip install 'ktrdr-otel[server]'")
+    if not url.startswith(("http://", "https://")):
+        fail(f"--url {url}: a server's URL begins with http:// or https://")
+    remote = RemoteOperations(url, os.environ.get("KTRDR_OTEL_TOKEN") or None)
+    try:
+        with told():
+            yield remote
+    finally:
+        remote.close()
 
 
 @contextmanager

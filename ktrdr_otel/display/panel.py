@@ -94,6 +94,11 @@ class OperationPanel:
             self._name = operation.name
             self._operation_id = operation.operation_id
 
+    def has_run_for(self, seconds: float) -> None:
+        """The operation began that long ago: whoever comes later sees its own time, not the looking."""
+        with self._lock:
+            self._began = self._monotonic() - max(seconds, 0.0)
+
     def unit_started(self, unit: Unit, progress: Progress) -> None:
         """It is the current step."""
         with self._lock:

@@ -1,9 +1,17 @@
 """Operations and checkpoints as JSON has them everywhere: command line, server, streams."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ktrdr_otel.clock import isoformat
-from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.models import (
+    Checkpoint,
+    CheckpointStatus,
+    Operation,
+    OperationError,
+    OperationStatus,
+)
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:
@@ -53,6 +61,8 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "name": checkpoint.name,
         "step": checkpoint.step,
         "symbol": checkpoint.symbol,
+        "symbol_index": checkpoint.symbol_index,
+        "symbol_total": checkpoint.symbol_total,
         "timeframe": checkpoint.timeframe,
         "item_name": checkpoint.item_name,
         "item_index": checkpoint.item_index,
@@ -68,3 +78,69 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.error is not None:
         form["error"] = {"type": checkpoint.error.type, "message": checkpoint.error.message}
     return form
+
+
+def operation_of(form: Mapping[str, Any]) -> Operation:
+    """The operation that `operation_json` was made from."""
+    return Operation(
+        operation_id=form["operation_id"],
+        operation_type=form["operation_type"],
+        name=form["name"],
+        status=OperationStatus(form["status"]),
+        phase=form["phase"],
+        percentage=form["percentage"],
+        message=form["message"],
+        context=form["context"],
+        started_at=datetime.fromisoformat(form["started_at"]),
+        ended_at=_moment(form["ended_at"]),
+        last_progress_at=_moment(form["last_progress_at"]),
+        heartbeat_at=_moment(form["heartbeat_at"]),
+        estimated_remaining_seconds=form["estimated_remaining_seconds"],
+        items_completed=form["items_completed"],
+        items_planned=form["items_planned"],
+        phases={name: (each["completed"], each["planned"]) for name, each in form["phases"].items()},
+        trace_id=form["trace_id"],
+        slow=form["slow"],
+        stalled=form["stalled"],
+        suspended=form["suspended"],
+        error=_error(form),
+        lost_reason=form.get("lost_reason"),
+        cancel_reason=form.get("cancel_reason"),
+    )
+
+
+def checkpoint_of(operation_id: str, form: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint that `checkpoint_json` was made from; a metric that was no number is not there."""
+    return Checkpoint(
+        sequence=form["sequence"],
+        operation_id=operation_id,
+        progress_type=form["progress_type"],
+        name=form["name"],
+        step=form["step"],
+        symbol=form["symbol"],
+        symbol_index=form["symbol_index"],
+        symbol_total=form["symbol_total"],
+        timeframe=form["timeframe"],
+        item_name=form["item_name"],
+        item_index=form["item_index"],
+        item_total=form["item_total"],
+        started_at=datetime.fromisoformat(form["started_at"]),
+        ended_at=_moment(form["ended_at"]),
+        status=CheckpointStatus(form["status"]),
+        trace_id=form["trace_id"],
+        span_id=form["span_id"],
+        parent_span_id=form["parent_span_id"],
+        metrics={name: value for name, value in form["metrics"].items() if value is not None},
+        error=_error(form),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _error(form: Mapping[str, Any]) -> OperationError | None:
+    error = form.get("error")
+    if error is None:
+        return None
+    return OperationError(type=error["type"], message=error["message"], step=error.get("step"))

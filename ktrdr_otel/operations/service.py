@@ -1,7 +1,7 @@
 """The OperationsService: begins, follows and ends operations, and tells everyone how they are."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.operations import lease
@@ -19,6 +19,9 @@ from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.settings import Settings
+
+_LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
+_PAGE = 1000
 
 ProgressListener = Callable[[str, Progress], None]
 
@@ -144,6 +147,27 @@ class OperationsService:
     def measured(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Checkpoint]:
         """Checkpoints that carry metrics, of a higher sequence than `after`; raises `UnknownOperationError`."""
         return self._store.measured(operation_id, after=after, limit=limit)
+
+    def follow(self, operation_id: str) -> Iterator[Checkpoint | Operation]:
+        """Each finished step from the first on, and each new state, to the end; raises `UnknownOperationError`."""
+        changes = self.changes()
+        cursor, told = 0, None
+        try:
+            while True:
+                changes.wait(_LOOK_SECONDS)
+                # The state first: by the time that it has ended all of its steps are in the store.
+                operation = self.get(operation_id)
+                while steps := self.steps(after=cursor, limit=_PAGE, operation_id=operation_id):
+                    yield from steps
+                    cursor = steps[-1].sequence
+                if operation != told:
+                    yield operation
+                    told = operation
+                if operation.status.is_terminal:
+                    return
+        finally:
+            changes.close()
+            changes.forget()
 
     def changes(self) -> Changes:
         """Tells its caller of what any process writes to the store from now on."""

@@ -71,6 +71,8 @@ class CheckpointForm(BaseModel):
     name: str
     step: str | None
     symbol: str | None
+    symbol_index: int | None = Field(description="1-based")
+    symbol_total: int | None
     timeframe: str | None
     item_name: str | None
     item_index: int | None

@@ -14,7 +14,6 @@ from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.operations.durations import Kind
 from ktrdr_otel.operations.models import (
     Checkpoint,
-    CheckpointStatus,
     Ending,
     NewOperation,
     Operation,
@@ -24,6 +23,7 @@ from ktrdr_otel.operations.models import (
     Worker,
 )
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.server.otlp import Report
 
@@ -114,7 +114,7 @@ class ReportedOperation:
     def _fold(self, row: Checkpoint) -> None:
         if row.span_id in self._counted:
             return
-        unit = _unit_of(row)
+        unit = unit_of(row)
         opened = self._live.take_open(unit.span_id)
         if opened is None:
             self._live.started(unit._replace(ended_ns=None, error=None, metrics=None))
@@ -127,40 +127,6 @@ class ReportedOperation:
 
 
 NOBODY: Final = Worker(host="", boot_id="", pid=0, pid_started_ticks=0, pid_namespace="")
-
-
-def _unit_of(row: Checkpoint) -> Unit:
-    keys = semconv.context_keys(row.progress_type)
-    told = {
-        semconv.STEP: row.step,
-        semconv.SYMBOL_NAME: row.symbol,
-        semconv.SYMBOL_INDEX: row.symbol_index,
-        semconv.SYMBOL_TOTAL: row.symbol_total,
-        semconv.TIMEFRAME: row.timeframe,
-        semconv.ITEM_NAME: row.item_name,
-        semconv.ITEM_INDEX: row.item_index,
-        semconv.ITEM_TOTAL: row.item_total,
-    }
-    context = {keys[name]: value for name, value in told.items() if value is not None and name in keys}
-    return Unit(
-        row.operation_id,
-        int(row.trace_id, 16),
-        int(row.span_id, 16),
-        None if row.parent_span_id is None else int(row.parent_span_id, 16),
-        row.name,
-        row.progress_type,
-        context,
-        _ns(row.started_at.timestamp()),
-        0,
-        None if row.ended_at is None else _ns(row.ended_at.timestamp()),
-        row.metrics or None,
-        None if row.error is None else UnitError(row.error.type, row.error.message),
-        row.status is CheckpointStatus.CANCELLED,
-    )
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)
 
 
 def newest(reports: Iterable[Report]) -> Report | None:

@@ -22,6 +22,7 @@ from ktrdr_otel.server.settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 3  # for requests that are under way when it stops
+_LAST_NEWS_SECONDS: Final = 0.3  # what has just ended reaches its readers before they are sent away
 _FIRST_REQUEST_SECONDS: Final = 10.0  # for a connection to say what it wants
 _SPARE_FILES: Final = 200
 
@@ -103,6 +104,7 @@ class Server(uvicorn.Server):
         """Streams say goodbye first: they would not end by themselves."""
         backend = getattr(self.app.state, "backend", None)
         if backend is not None:
+            await asyncio.sleep(_LAST_NEWS_SECONDS)
             backend.hub.close("the server stops")
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)

@@ -16,7 +16,7 @@ from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, obs
 from ktrdr_otel.display.choose import is_drawable
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
+from ktrdr_otel.wiring import open_service, serving
 from pipeline.errors import InputError
 from pipeline.orchestration.summary import Summary
 from pipeline.strategy import Strategy, load_strategy
@@ -39,6 +39,7 @@ class TrainingRequest:
     database: str | None
     otlp_endpoint: str | None
     trace_file: Path | None
+    serve_at: tuple[str | None, int | None] | None  # host and port, None for the usual; None: not at all
     epochs: int | None
     seed: int
     display: Literal["live", "plain", "json"]
@@ -91,6 +92,7 @@ class LocalTraining:
         )
         try:
             with (
+                self._served(),
                 self._heard_signals(),
                 observe(
                     f"train {strategy.name}",
@@ -122,6 +124,17 @@ class LocalTraining:
         if request.display != "json":
             summary.print()
         return 0
+
+    @contextmanager
+    def _served(self) -> Iterator[None]:
+        """Others can look on, from a browser or from another machine."""
+        at = self._request.serve_at
+        if at is None:
+            yield
+            return
+        with serving(load_settings(database=self._request.database), host=at[0], port=at[1]) as url:
+            self._say(f"serving at {url}")
+            yield
 
     def _display(self) -> str:
         if self._request.display == "live" and not is_drawable(sys.stdout):

@@ -1,0 +1,120 @@
+"""`ktrdr-otel operations watch`: an operation of any process or machine, with the display that `train` has."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
+
+import typer
+
+from ktrdr_otel.display.panel import OperationPanel
+from ktrdr_otel.display.strict_json import strict_json
+from ktrdr_otel.operations.json_form import checkpoint_json, operation_json
+from ktrdr_otel.operations.models import (
+    Checkpoint,
+    NewOperation,
+    Operation,
+    OperationError,
+    OperationStatus,
+    Progress,
+    Worker,
+)
+from ktrdr_otel.operations.stored_unit import unit_of
+from ktrdr_otel.progress.events import Unit
+
+if TYPE_CHECKING:
+    from ktrdr_otel.cli.output import Operations
+
+DisplayKind = Literal["live", "plain"]
+
+_LOOK_SECONDS: Final = 1.0
+_NOBODY: Final = Worker(host="", boot_id="", pid=0, pid_started_ticks=0, pid_namespace="")
+
+
+def watch(opened: "Operations", operation_id: str | None, kind: DisplayKind) -> OperationStatus:
+    """The operation has ended so; until then it was shown. Without an id it is the newest that runs."""
+    from ktrdr_otel.display.choose import choose_display
+
+    first = opened.get(operation_id) if operation_id is not None else _newest(opened)
+    display = choose_display(kind)
+    assert display is not None
+    latest = first
+    try:
+        display.operation_started(_begun(first))
+        if isinstance(display, OperationPanel):
+            display.has_run_for((datetime.now(UTC) - first.started_at).total_seconds())
+        for news in opened.follow(first.operation_id):
+            if isinstance(news, Checkpoint):
+                display.unit_finished(unit_of(news), _progress(latest))
+            else:
+                latest = news
+                display.unit_started(_present(news), _progress(news))
+        display.status_changed(latest.operation_id, latest.status, _progress(latest), _error(latest))
+    finally:
+        display.close()
+    return latest.status
+
+
+def watch_as_json(opened: "Operations", operation_id: str | None) -> OperationStatus:
+    """The operation has ended so; until then each step and each state was a line of JSON."""
+    latest = opened.get(operation_id) if operation_id is not None else _newest(opened)
+    for news in opened.follow(latest.operation_id):
+        if isinstance(news, Checkpoint):
+            form = {"event": "step", "operation_id": news.operation_id, **checkpoint_json(news)}
+        else:
+            latest = news
+            form = {"event": "end" if news.status.is_terminal else "state", **operation_json(news)}
+        typer.echo(strict_json(form))
+    return latest.status
+
+
+def _newest(opened: "Operations") -> Operation:
+    said = False
+    while True:
+        running = opened.list(status=OperationStatus.RUNNING, limit=1)
+        if running:
+            return running[0]
+        if not said:
+            typer.echo(f"nothing runs in {opened.describe()}; waiting for an operation to begin", err=True)
+            said = True
+        time.sleep(_LOOK_SECONDS)
+
+
+def _present(operation: Operation) -> Unit:
+    """What is under way, as far as the state tells."""
+    return Unit(
+        operation.operation_id, 0, 0, None, "", operation.phase or operation.name, operation.context, 0, 0
+    )
+
+
+def _begun(operation: Operation) -> NewOperation:
+    return NewOperation(
+        operation_id=operation.operation_id,
+        operation_type=operation.operation_type,
+        name=operation.name,
+        started_at=operation.started_at,
+        trace_id=operation.trace_id,
+        span_id=None,
+        worker=_NOBODY,
+        lease_seconds=0,
+        planned_units=operation.items_planned,
+    )
+
+
+def _progress(operation: Operation) -> Progress:
+    return Progress(
+        phase=operation.phase,
+        percentage=operation.percentage,
+        message=operation.message,
+        context=operation.context,
+        last_progress_at=operation.last_progress_at,
+        items_completed=operation.items_completed,
+        items_planned=operation.items_planned,
+        estimated_remaining_seconds=operation.estimated_remaining_seconds,
+        phases=operation.phases,
+    )
+
+
+def _error(operation: Operation) -> OperationError | None:
+    if operation.lost_reason is not None:
+        return OperationError(type="lost", message=operation.lost_reason, step=operation.message or None)
+    return operation.error
