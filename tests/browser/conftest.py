@@ -5,12 +5,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Watched, chromium
 from tests.browser.serving import Puppet, Server
 
 OpenPage = Callable[..., Watched]
+
+
+def all_read(page: Page) -> None:
+    """The page shows everything that there was when it was opened."""
+    expect(page.locator("[aria-busy='true']")).to_have_count(0)
 
 
 # Of a module, not of the session: Playwright's loop runs in this thread, and tests of asyncio need it free.
@@ -54,6 +59,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             watched = Watched(context.new_page(), server.url)
             opened.append(watched)
             watched.page.goto(server.url + path)
+            all_read(watched.page)
             return watched
 
         yield opens

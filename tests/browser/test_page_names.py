@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.chromium import NOT_FOUND
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, all_read
 from tests.browser.serving import Puppet, Server
 
 HOSTILE = [
@@ -40,6 +40,7 @@ def test_a_name_is_text_wherever_it_stands(
     page = open_page(shared).page
     page.locator("tr", has=page.get_by_text(identity, exact=True)).get_by_role("link").click()
     expect(page.locator(".hero")).to_have_attribute("data-condition", "failed")
+    all_read(page)
     shown = page.locator("main").evaluate("node => node.textContent")
     assert shown.count(name) >= 5
     expect(page.locator(".matrix tbody th")).to_have_text(re.compile(re.escape(name.split("\n")[0])))

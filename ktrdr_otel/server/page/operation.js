@@ -74,7 +74,8 @@ export class OperationView {
     const [history] = await Promise.all([api.metrics(this.id), this.read()]);
     this.newest = this.cursor;
     this.steps.learn(history.metrics);
-    this.draw();
+    this.show();
+    this.node.removeAttribute("aria-busy");
   }
 
   /** The checkpoints that REST has beyond those read before; open ones too, of which the stream does not speak. */
@@ -104,7 +105,6 @@ export class OperationView {
     this.failures = new Failures();
     const parts = [this.phases, this.matrix, this.curves].map((each) => each.node);
     const after = [this.slowest, this.time].map((each) => each.node);
-    this.node.removeAttribute("aria-busy");
     this.node.replaceChildren(this.hero.node, this.banner.node, element("div", { class: "grid above" }, ...parts), this.failures.node, this.waterfall.node, element("div", { class: "grid below" }, ...after));
   }
 

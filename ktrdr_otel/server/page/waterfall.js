@@ -91,10 +91,10 @@ export class Waterfall {
 
   /** The picture shows the steps of the operation, which lasts until `end`. */
   show(steps, start, end, live) {
-    const first = this.steps === undefined;
     Object.assign(this, { steps, live, start });
     this.span.bound(start, end);
-    const stays = first ? live : this.atBottom();
+    // Who looks at the newest goes on to; what has ended is read from its start.
+    const stays = this.rows.length ? this.atBottom() : live;
     this.refresh();
     if (stays) this.toLatest();
   }
