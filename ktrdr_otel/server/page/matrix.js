@@ -95,7 +95,8 @@ function fillCell(node, { key, cell, here, end }) {
     const { done: finished = 0, total = null, failed: broken, word } = parts[index] ?? {};
     setProperty(bar, "--ratio", total ? Math.min(finished / total, 1) : 0);
     const counted = index > 0 && total !== null;
-    setText(bar.firstChild, broken ? "failed" : counted ? `${finished}/${total}` : "");
+    // A load has no room for words.
+    setText(bar.firstChild, index > 0 && (broken || (index === 1 && parts[0]?.failed)) ? "failed" : counted ? `${finished}/${total}` : "");
     setAttribute(bar, "title", total === null || !word ? null : `${word} ${finished} of ${total}`);
   }
 }

@@ -2,7 +2,6 @@
 
 import { element, reconcile, setProperty, setText } from "./dom.js";
 import { count, duration } from "./format.js";
-import { KINDS } from "./steps.js";
 
 const SHOWN = 10;
 
@@ -46,12 +45,12 @@ export class Slowest {
   }
 }
 
-function create({ name, kind }) {
+function create({ name, label, colour }) {
   return element(
     "tr",
     {},
     element("th", { scope: "row", title: name }, name),
-    element("td", { class: "kind" }, element("span", { class: "key", "data-kind": kind }, KINDS[kind])),
+    element("td", { class: "kind" }, element("span", { class: "key", "data-kind": colour }, label)),
     ...["times", "longest", "total"].map((each) => element("td", { class: `number ${each}` })),
   );
 }

@@ -4,7 +4,7 @@
 import { now } from "./api.js";
 import { Colours, sharp } from "./canvas.js";
 import { ticks } from "./curves.js";
-import { element, paced, setText } from "./dom.js";
+import { element, paced, setProperty, setText } from "./dom.js";
 import { count, duration, offset, value } from "./format.js";
 import { Overview } from "./overview.js";
 import { StepTable } from "./step_table.js";
@@ -104,6 +104,7 @@ export class Waterfall {
     if (!this.steps) return;
     const top = this.rows[Math.floor(this.box.scrollTop / ROW)];
     this.rows = rowsWithin(this.steps, this.span, this.text);
+    setProperty(this.box, "--rows", this.rows.length);
     this.spacer.style.height = `${Math.max(0, this.rows.length * ROW + RULER - this.box.clientHeight)}px`;
     if (top && this.rows[Math.floor(this.box.scrollTop / ROW)] !== top) {
       const place = this.rows.indexOf(top);
@@ -144,7 +145,8 @@ export class Waterfall {
     const context = sharp(this.canvas, width, height);
     if (!context) return;
     this.gutter = Math.round(Math.min(300, width * (width < 600 ? 0.36 : 0.27)));
-    this.scale = (width - this.gutter - 14) / this.span.length;
+    // Room for the words behind the last bars.
+    this.scale = (width - this.gutter - (width < 600 ? 54 : 84)) / this.span.length;
     context.font = `12px ${getComputedStyle(this.box).fontFamily}`;
     context.textBaseline = "middle";
     this.drawRuler(context, width, height);
@@ -208,7 +210,7 @@ export class Waterfall {
     const left = Math.max(this.x(row.start), this.gutter);
     const right = Math.min(Math.max(this.x(end), left + 2), width);
     if (right < this.gutter || left > width) return;
-    context.fillStyle = this.colours.of(failed ? "bad" : `kind-${row.kind}`);
+    context.fillStyle = this.colours.of(failed ? "bad" : row.colour);
     const tall = row.kind === "container" ? 3 : BAR;
     context.globalAlpha = row.end === null ? 0.55 : 1;
     context.beginPath();
@@ -224,9 +226,11 @@ export class Waterfall {
     context.fillStyle = this.colours.of("quiet");
     if (right + 6 + wide < width) context.fillText(words, right + 6, middle);
     else if (left - 6 - wide > this.gutter) context.fillText(words, left - 6 - wide, middle);
-    else if (right - left > wide + 12) {
-      context.fillStyle = this.colours.of("on-bar");
-      context.fillText(words, right - wide - 6, middle);
+    else {
+      context.fillStyle = this.colours.of("panel");
+      context.fillRect(width - wide - 12, middle - ROW / 2 + 1, wide + 12, ROW - 2);
+      context.fillStyle = this.colours.of("ink");
+      context.fillText(words, width - wide - 6, middle);
     }
   }
 
