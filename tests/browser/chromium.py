@@ -64,4 +64,4 @@ class Watched:
 
     def check(self) -> None:
         """Nothing has gone wrong."""
-        assert self.faults == []
+        assert not self.faults, self.faults

@@ -53,10 +53,18 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     opened: list[Watched] = []
     with ExitStack() as stack:
 
-        def opens(server: Server, path: str = "/", *, width: int = 1400, height: int = 900) -> Watched:
+        def opens(
+            server: Server,
+            path: str = "/",
+            *,
+            width: int = 1400,
+            height: int = 900,
+            expected: str | None = None,
+        ) -> Watched:
             context = browser.new_context(viewport={"width": width, "height": height})
             stack.callback(context.close)
             watched = Watched(context.new_page(), server.url)
+            watched.expected = expected
             opened.append(watched)
             watched.page.goto(server.url + path)
             all_read(watched.page)

@@ -69,9 +69,7 @@ def test_an_id_is_found_by_its_link(
 
 def test_a_hash_that_names_nothing_leads_somewhere(shared: Server, open_page: OpenPage) -> None:
     """A broken or unknown address is answered with words and a way out."""
-    watched = open_page(shared, "/#/operations/%E0%A4%A")
-    watched.expected = NOT_FOUND
-    page = watched.page
+    page = open_page(shared, "/#/operations/%E0%A4%A", expected=NOT_FOUND).page
     expect(page.get_by_role("heading", name="Operations")).to_be_visible()
     page.goto(f"{shared.url}/#/operations/none")
     page.get_by_role("link", name="All operations").click()

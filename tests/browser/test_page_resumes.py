@@ -100,9 +100,7 @@ def locked(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_browser_logs_in_once(locked: Server, open_page: OpenPage) -> None:
     """A wrong token is refused in words; the right one leads to the page that was asked for, also the next time."""
-    watched = open_page(locked, "/#/operations/wanted")
-    watched.expected = NOT_FOUND
-    page = watched.page
+    page = open_page(locked, "/#/operations/wanted", expected=NOT_FOUND).page
     page.get_by_label("Token").fill("not-the-token-at-all")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_have_text("This is not the server's token.")

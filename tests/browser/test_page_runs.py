@@ -54,9 +54,7 @@ def test_a_training_is_seen_live_from_its_start_to_its_end(
 
 def test_a_failing_training_says_where_and_why(server: Server, open_page: OpenPage, tmp_path: Path) -> None:
     """The head, the banner and the errors name the exception and the step where it broke."""
-    watched = open_page(server, "/#/operations/failing")
-    watched.expected = NOT_FOUND
-    page = watched.page
+    page = open_page(server, "/#/operations/failing", expected=NOT_FOUND).page
     expect(page.get_by_text("There is no operation failing.")).to_be_visible()
     training = start_training(server.database, tmp_path, "failing", pause=0.001, failing="MSFT")
     assert training.wait(60) == 1
