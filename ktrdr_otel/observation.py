@@ -19,6 +19,7 @@ from ktrdr_otel.errors import CancellationError
 from ktrdr_otel.exporters.providers import PinnedProvider
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.watcher.starter import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Observation:
         service: OperationsService,
         provider: PinnedProvider,
         display: Display | None,
+        watch: Watch | None,
         clock: Clock,
         shutdown_timeout_seconds: float,
     ) -> None:
@@ -53,6 +55,7 @@ class Observation:
         self._service = service
         self._provider = provider
         self._display = display
+        self._watch = watch
         self._clock = clock
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._generation = context.fork_generation()
@@ -129,6 +132,8 @@ class Observation:
             self._pump.drain()
             self._finish(status, error)
         context.deactivate(self.active)
+        if self._watch is not None:
+            self._watch.end()
         self._pump.remove(self._live)
         with _contained("the last spans"):
             self._provider.shutdown(self._shutdown_timeout_seconds)

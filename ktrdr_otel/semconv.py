@@ -20,6 +20,8 @@ PROGRESS_RATIO: Final = "ktrdr.progress.ratio"  # 0-1, snapshots and the final r
 PROGRESS_MESSAGE: Final = "ktrdr.progress.message"  # snapshots and the final root
 SPAN_STATE: Final = "ktrdr.span.state"  # in_progress, started, finished, lost, cancelled
 STATE_CANCELLED: Final = "cancelled"  # left because somebody asked to stop: neither finished nor failed
+STALLED_EVENT: Final = "ktrdr.stalled"  # nothing moved from here on, for longer than was allowed
+RESUMED_EVENT: Final = "ktrdr.resumed"  # and here it went on
 ERROR_TYPE: Final = "error.type"  # OpenTelemetry's own: the exception's class
 
 STEP: Final = "ktrdr.step"  # the pipeline's step
@@ -99,6 +101,7 @@ ATTRIBUTE_OF_KEY: Final[Mapping[str, str]] = MappingProxyType(
 
 # The other direction: what an attribute is called in the context of a progress type.
 _COMMON_KEYS: Final = {
+    HOLD_ALLOWANCE: "allowance_seconds",
     SYMBOL_NAME: "symbol",
     SYMBOL_INDEX: "symbol_index",
     SYMBOL_TOTAL: "total_symbols",

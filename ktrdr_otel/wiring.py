@@ -1,11 +1,14 @@
 """Who knows whom: the one module that puts the parts together; only entry points import it."""
 
 import logging
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -21,12 +24,15 @@ from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
 from ktrdr_otel.exporters.providers import choose_provider
 from ktrdr_otel.observation import Observation
+from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import NewOperation
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.plan import Plan
+from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import open_store
+from ktrdr_otel.watcher.starter import Watch, can_watch, py_spy
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +50,8 @@ class Runtime:
         self.pump = Pump(self.inbox, wake, interval_seconds=settings.poll_interval_seconds)
         self._services: dict[str, OperationsService] = {}
         self._lock = threading.Lock()
+        self._watches: dict[str, Watch] = {}
+        self.pulse: Pulse | None = None
 
     def service(self, settings: Settings) -> OperationsService:
         """The service of the settings' store, opened once; in memory where that store cannot be opened."""
@@ -58,13 +66,52 @@ class Runtime:
                 self._services[settings.database_url] = service
             return service
 
+    def watch(self, settings: Settings, service: OperationsService, allowances: Allowances) -> Watch | None:
+        """What starts the watcher of operations in that store; None where there cannot be one, or should not."""
+        if settings.watcher == "off" or not can_watch() or service.is_in_memory:
+            return None
+        with self._lock:
+            if self.pulse is None:
+                self.pulse = Pulse.create()
+            watch = self._watches.get(settings.database_url)
+            if watch is None:
+                config = partial(_watch_config, settings, service, allowances, self.pulse)
+                watch = self._watches[settings.database_url] = Watch(self.pulse, config)
+                watch.on_start = self._publish
+            return watch
+
+    def _publish(self) -> None:
+        self.processor.pulse = self.pulse
+
     def forget_after_fork(self) -> None:
         """The child shares no thread, no lock and no connection with its parent."""
         self._lock = threading.Lock()
         self.pump.forget_after_fork()
+        for watch in self._watches.values():
+            watch.forget_after_fork()
+        self._watches.clear()
+        self.processor.pulse = self.pulse = None
         for service in self._services.values():
             service.forget_after_fork()
         self._services.clear()
+
+
+def _watch_config(
+    settings: Settings, service: OperationsService, allowances: Allowances, pulse: Pulse
+) -> dict[str, Any]:
+    worker = this_worker()
+    return {
+        **service.watching(),
+        "pid": worker.pid,
+        "started_ticks": worker.pid_started_ticks,
+        "boot_id": worker.boot_id,
+        "pulse": pulse.path,
+        "heartbeat_seconds": settings.heartbeat_interval_seconds,
+        "unknown_seconds": settings.stall_unknown_seconds,
+        "allowances": [[kind, *allowances.of(kind)] for kind in allowances.p99_seconds],
+        "py_spy": py_spy(),
+        "site_packages": [path for path in sys.path if path],
+    }
 
 
 _runtime: Runtime | None = None
@@ -154,6 +201,8 @@ def begin(
         pinned.shutdown(0)
         raise
     display = choose_display(settings.display)
+    allowances = service.allowances()
+    watch = run.watch(settings, service, allowances)
     live = LiveOperation(
         new,
         active=active,
@@ -161,8 +210,12 @@ def begin(
         service=service,
         listeners=[*listeners, *([] if display is None else [display])],
         clock=run.clock,
+        allowances=allowances,
+        pulse=None if watch is None else run.pulse,
     )
     run.pump.add(live)
+    if watch is not None:
+        watch.begin()
     return Observation(
         active=active,
         root=root,
@@ -171,6 +224,7 @@ def begin(
         service=service,
         provider=pinned,
         display=display,
+        watch=watch,
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )

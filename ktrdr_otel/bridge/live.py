@@ -10,13 +10,15 @@ from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
-from ktrdr_otel.operations.durations import Kind, kind_of
+from ktrdr_otel.operations.allowances import NOTHING_LEARNED, Allowance, Allowances
+from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_open
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.progress.estimate import Pace
 from ktrdr_otel.progress.events import Tick, Unit
 from ktrdr_otel.progress.manager import GenericProgressManager
 from ktrdr_otel.progress.messages import describe, sentence
 from ktrdr_otel.progress.plan import PHASE_OF_TYPE, Plan, phase_of
+from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.tracking import Track
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,8 @@ class LiveOperation:
         service: Recorder,
         listeners: Iterable[Listener],
         clock: Clock,
+        allowances: Allowances = NOTHING_LEARNED,
+        pulse: Pulse | None = None,
     ) -> None:
         self.operation_id = new.operation_id
         self._active = active
@@ -101,6 +105,10 @@ class LiveOperation:
         self._loop_counts: dict[int, int] = {}
         self._latest: Unit | None = None  # begun, and not told to the bridge yet
         self._last_progress_ns: int | None = None
+        self._allowances = allowances
+        self._pulse = pulse
+        self._moved_ns = clock.monotonic_ns()
+        self._allowed_seconds: float | None = None
         self._failed_at: str | None = None
         self._changed = True
         self.faults = 0
@@ -112,6 +120,7 @@ class LiveOperation:
         if not self._planned and unit.progress_type is not None:
             self._widen_plan(unit)
         self._open[unit.span_id] = unit
+        self._moved(unit.seen_monotonic_ns)
         self._service.record(unit)
         self._report.updated_at(unit.seen_monotonic_ns)
         self._changed = True
@@ -155,6 +164,7 @@ class LiveOperation:
         if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
             self._failed_at = describe(unit.progress_type, unit.context)
         done = unit.is_finished_work
+        self._moved(unit.seen_monotonic_ns)
         if done:
             self._pace.finished(unit, kind_of(unit) if self._pace.knows_earlier_runs else None)
             self._last_progress_ns = unit.ended_ns
@@ -186,6 +196,9 @@ class LiveOperation:
         self._loop_counts[id(loop)] = loop.count
         self._tell_latest()
         tick = _tick_of(loop, self.operation_id, seen_ns)
+        self._moved(seen_ns)
+        if self._pulse is not None:
+            self._pulse.tick()
         if tick.epoch_index is None and not self._planned and loop.total is not None:
             self._plan.expect(tick.unit, loop.total)
             self._bridge.adopt(self._plan)
@@ -210,7 +223,16 @@ class LiveOperation:
         if self._changed:
             self._changed = False
             self._bridge.refresh()
-            self._service.progress(self.operation_id, self.progress())
+            progress = self.progress()
+            self._service.progress(self.operation_id, progress)
+            if self._pulse is not None:
+                self._pulse.place(
+                    {
+                        "message": progress.message,
+                        "allowance_seconds": progress.allowance_seconds,
+                        "slow_after_seconds": progress.slow_after_seconds,
+                    }
+                )
 
     def forgo(self, progress_type: str) -> None:
         """The rest of the units of that type will not come."""
@@ -220,6 +242,8 @@ class LiveOperation:
     def progress(self) -> Progress:
         """Where the operation is."""
         bridge = self._bridge
+        allowance = self._allowance()
+        self._allowed_seconds = allowance.seconds
         return Progress(
             phase=bridge.phase or None,
             percentage=bridge.percentage,
@@ -230,7 +254,31 @@ class LiveOperation:
             items_planned=self._plan.planned or None,
             estimated_remaining_seconds=self._remaining_seconds(),
             phases=self._plan.by_phase(),
+            moved_monotonic_ns=self._moved_ns,
+            allowance_seconds=allowance.seconds,
+            slow_after_seconds=allowance.slow_after_seconds,
         )
+
+    def _allowance(self) -> Allowance:
+        """What may pass now: the most generous allowance of the units that are open."""
+        under_way = [unit for unit in self._open.values() if unit.progress_type is not None]
+        if not under_way:
+            return self._allowances.unknown
+        return max((self._allowance_of(unit) for unit in under_way), key=lambda each: each.seconds)
+
+    def _allowance_of(self, unit: Unit) -> Allowance:
+        if unit.progress_type == semconv.HOLD:
+            seconds = unit.context.get("allowance_seconds")
+            return Allowance(seconds, None) if isinstance(seconds, float) else self._allowances.unknown
+        kind = kind_of_open(unit)
+        return self._allowances.unknown if kind is None else self._allowances.of(kind)
+
+    def _moved(self, at_ns: int) -> None:
+        """Something has begun, ended or ticked: what was silent for too long until then was a stall."""
+        before, self._moved_ns = self._moved_ns, max(at_ns, self._moved_ns)
+        allowed, self._allowed_seconds = self._allowed_seconds, None
+        if allowed is not None and (at_ns - before) / 1e9 > allowed:
+            self._on_stall(before, at_ns)
 
     def status(self) -> dict[str, Any]:
         """The state for whoever asks in the process; the keys are `Observation.status`'s."""
@@ -270,6 +318,18 @@ class LiveOperation:
         progress = self.progress()
         self._tell(lambda listener: listener.status_changed(self.operation_id, status, progress, error))
         return progress
+
+    def _on_stall(self, since_ns: int, until_ns: int) -> None:
+        """The trace says it too: as events of the root, the only span that is surely still open."""
+        root = self._active.root
+        now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        message = self._bridge.message
+        seconds = (until_ns - since_ns) / 1e9
+        logger.warning("operation %s stood still for %.1f s in %s", self.operation_id, seconds, message)
+        if root is not None:
+            for name, at_ns in ((semconv.STALLED_EVENT, since_ns), (semconv.RESUMED_EVENT, until_ns)):
+                told_at = wall_ns - (now_ns - at_ns)
+                root.span.add_event(name, {semconv.PROGRESS_MESSAGE: message}, timestamp=told_at)
 
     def _remaining_seconds(self) -> float | None:
         if self._status.is_terminal or not self._bridge.has_plan:

@@ -8,6 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from ktrdr_otel.context import Happening, Inbox, active_operations, sighting
+from ktrdr_otel.pulse import Pulse
+from ktrdr_otel.semconv import CONTAINERS
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ class ProgressSpanProcessor(SpanProcessor):
     def __init__(self, inbox: Inbox, wake: "SimpleQueue[None]") -> None:
         self._inbox = inbox
         self._wake = wake
+        self.pulse: Pulse | None = None  # set while a watcher reads it
         self.faults = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -40,6 +43,9 @@ class ProgressSpanProcessor(SpanProcessor):
                 checkpoint.ids = span.context
                 checkpoint.started_ns = span.start_time or 0
                 self._inbox.append((Happening.STARTED, checkpoint, time.monotonic_ns()))
+                pulse = self.pulse
+                if pulse is not None and checkpoint.word not in CONTAINERS and checkpoint.parent is not None:
+                    pulse.begin_step(checkpoint.attributes)
             elif active_operations():
                 self._inbox.append((Happening.SPAN_STARTED, span, time.monotonic_ns()))
         except Exception:
@@ -57,6 +63,9 @@ class ProgressSpanProcessor(SpanProcessor):
                     inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
                     if len(inbox) == CROWDED:
                         self._wake.put(None)
+                    pulse = self.pulse
+                    if pulse is not None:
+                        pulse.end_step()
             elif active_operations():
                 self._inbox.append((Happening.SPAN_ENDED, span, time.monotonic_ns()))
         except Exception:

@@ -18,7 +18,12 @@ def bucket_of(duration_ns: int) -> int:
 
 def kind_of(unit: Unit) -> Kind | None:
     """What a unit's duration says something about; None for what does not count."""
-    if unit.progress_type is None or not unit.is_finished_work:
+    return kind_of_open(unit) if unit.is_finished_work else None
+
+
+def kind_of_open(unit: Unit) -> Kind | None:
+    """The kind of a unit that may not have ended; None for a container."""
+    if unit.progress_type is None:
         return None
     get = unit.context.get
     item = get("indicator_name") or get("fuzzy_set_name") or get("item") or get("preprocessing_step")

@@ -11,6 +11,7 @@ from ktrdr_otel.operations.models import (
     Operation,
     OperationError,
     OperationStatus,
+    Stall,
 )
 
 
@@ -42,7 +43,17 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "slow": operation.slow,
         "stalled": operation.stalled,
         "suspended": operation.suspended,
+        "allowance_seconds": operation.allowance_seconds,
     }
+    if operation.stall is not None:
+        stall = operation.stall
+        form["stall"] = {
+            "since": isoformat(stall.since),
+            "until": None if stall.until is None else isoformat(stall.until),
+            "step": stall.step,
+            "activity": stall.activity,
+            "stack": stall.stack,
+        }
     if operation.error is not None:
         error = operation.error
         form["error"] = {"type": error.type, "message": error.message, "step": error.step}
@@ -103,9 +114,22 @@ def operation_of(form: Mapping[str, Any]) -> Operation:
         slow=form["slow"],
         stalled=form["stalled"],
         suspended=form["suspended"],
+        stall=None if form.get("stall") is None else stall_of(form["stall"]),
+        allowance_seconds=form["allowance_seconds"],
         error=_error(form),
         lost_reason=form.get("lost_reason"),
         cancel_reason=form.get("cancel_reason"),
+    )
+
+
+def stall_of(form: Mapping[str, Any]) -> Stall:
+    """The stall that the form tells of."""
+    return Stall(
+        since=datetime.fromisoformat(form["since"]),
+        until=_moment(form["until"]),
+        step=form["step"],
+        activity=form["activity"],
+        stack=form["stack"],
     )
 
 

@@ -71,6 +71,20 @@ class Progress:
     items_planned: int | None
     estimated_remaining_seconds: float | None  # None: not known, never made up
     phases: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # finished and planned units
+    moved_monotonic_ns: int | None = None  # the last start, end or tick, on the worker's clock
+    allowance_seconds: float | None = None  # how long nothing may move from there on
+    slow_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """A time in which an operation lived and did not move."""
+
+    since: datetime
+    until: datetime | None  # None while it lasts
+    step: str  # the words for what it stood still in
+    activity: str  # what its process did meanwhile
+    stack: str  # all threads, or why there is no stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +131,8 @@ class Operation:
     slow: bool = False
     stalled: bool = False
     suspended: bool = False
+    stall: Stall | None = None  # the newest
+    allowance_seconds: float | None = None  # how long it may stand still now
     error: OperationError | None = None
     lost_reason: str | None = None
     cancel_reason: str | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from ktrdr_otel.operations.durations import Kind, Learned
 from ktrdr_otel.operations.lease import Heartbeat
@@ -40,12 +40,23 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Movement:
+    """When an operation moved last, and how long it may stand still from there on."""
+
+    wall_ns: int
+    monotonic_ns: int  # of the worker's boot
+    allowance_seconds: float
+    slow_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """An operation as it lies in the store, before anyone judges whether its worker still lives."""
 
     operation: Operation
     heartbeat: Heartbeat
     key: int  # rises with each begin
+    movement: Movement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,11 @@ class Changes(Protocol):
 
 class OperationStore(Protocol):
     """Keeps operations; every method raises `StoreUnavailableError` when it cannot."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether no other process can see it."""
+        ...
 
     def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
         """The operation is running; raises `OperationExistsError`."""
@@ -143,6 +159,18 @@ class OperationStore(Protocol):
 
     def durations(self) -> dict[Kind, float]:
         """Mean seconds per kind of unit, from completed operations."""
+        ...
+
+    def p99_seconds(self) -> dict[Kind, float]:
+        """The 99th percentile of seconds per kind of unit, from completed operations."""
+        ...
+
+    def mark_lost(self, operation_id: str, *, reason: str, ended_ns: int, heartbeat_ns: int) -> bool:
+        """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
+        ...
+
+    def watching(self) -> dict[str, Any]:
+        """What a watcher process needs to write to the store by itself."""
         ...
 
     def describe(self) -> str:

@@ -1,10 +1,13 @@
 """The OperationsService: begins, follows and ends operations, and tells everyone how they are."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.operations import lease
+from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.durations import Kind
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -15,11 +18,15 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
+from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+_NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
 
@@ -33,6 +40,7 @@ class OperationsService:
         self._store = store
         self._clock = clock
         self._listener: ProgressListener | None = None
+        self._settings = settings
         self._shutdown_timeout_seconds = settings.shutdown_timeout_seconds
         self._writer = Writer(
             store,
@@ -189,6 +197,45 @@ class OperationsService:
         """Mean seconds per kind of unit, from completed operations."""
         return self._store.durations()
 
+    def allowances(self) -> Allowances:
+        """How long steps may take, learned from completed operations."""
+        settings = self._settings
+        return Allowances(
+            self._store.p99_seconds(),
+            factor=settings.stall_factor,
+            floor_seconds=settings.stall_floor_seconds,
+            unknown_seconds=settings.stall_unknown_seconds,
+        )
+
+    def reap(self) -> Sequence[str]:
+        """Operations whose process is gone are stored as lost; returns those that this call declared so.
+
+        Safe from several processes at once, and again and again: one conditional update decides.
+        """
+        reaped = []
+        for stored in self._store.following((), after_key=_NO_KEY):
+            judged = self._judged(stored)
+            if judged.status is not OperationStatus.LOST or judged.lost_reason is None:
+                continue
+            if self._store.mark_lost(
+                judged.operation_id,
+                reason=judged.lost_reason,
+                ended_ns=stored.heartbeat.wall_ns,
+                heartbeat_ns=stored.heartbeat.wall_ns,
+            ):
+                logger.warning("operation %s is lost: %s", judged.operation_id, judged.lost_reason)
+                reaped.append(judged.operation_id)
+        return reaped
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether no other process can see the store."""
+        return self._store.is_in_memory
+
+    def watching(self) -> dict[str, Any]:
+        """What a watcher process needs to write to the store by itself."""
+        return self._store.watching()
+
     def describe(self) -> str:
         """Where the store is, for people."""
         return self._store.describe()
@@ -210,11 +257,29 @@ class OperationsService:
         here = lease.Here(boot_id(), pid_namespace(), self._clock.wall_ns(), self._clock.monotonic_ns())
         why = lease.lost_reason(stored.heartbeat, here, started_ticks=lease.look(stored.heartbeat.worker))
         if why is None:
-            return operation
+            return self._in_condition(stored, here)
         return dataclasses.replace(
             operation,
             status=OperationStatus.LOST,
             lost_reason=why,
             ended_at=utc_from_ns(stored.heartbeat.wall_ns),
             estimated_remaining_seconds=None,
+            stalled=False,
+            suspended=False,
+        )
+
+    @staticmethod
+    def _in_condition(stored: Stored, here: lease.Here) -> Operation:
+        """As its watcher says, else as its silence does."""
+        operation, movement = stored.operation, stored.movement
+        if operation.stalled or operation.suspended or movement is None:
+            return operation
+        worker = stored.heartbeat.worker
+        same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
+        silent_ns = (
+            here.monotonic_ns - movement.monotonic_ns if same_boot else here.wall_ns - movement.wall_ns
+        )
+        condition = judge(silent_ns / 1e9, movement.allowance_seconds, movement.slow_after_seconds)
+        return dataclasses.replace(
+            operation, slow=condition is Condition.SLOW, stalled=condition is Condition.STALLED
         )

@@ -20,6 +20,16 @@ class ErrorForm(BaseModel):
     step: str | None = None
 
 
+class StallForm(BaseModel):
+    """A time in which an operation lived and did not move; `until` is null while it lasts."""
+
+    since: str
+    until: str | None
+    step: str
+    activity: str
+    stack: str
+
+
 class LinksForm(BaseModel):
     """Where else to look."""
 
@@ -50,6 +60,8 @@ class OperationForm(BaseModel):
     slow: bool
     stalled: bool
     suspended: bool
+    allowance_seconds: float | None = Field(description="how long it may stand still now")
+    stall: StallForm | None = Field(default=None, description="the newest")
     error: ErrorForm | None = None
     lost_reason: str | None = None
     cancel_reason: str | None = None

@@ -27,8 +27,8 @@ CHANNEL: Final = "ktrdr_otel"  # on which PostgreSQL tells that something was wr
 
 # PostgreSQL hands out sequence numbers before it commits: two writers at once would let a reader, who goes on from the
 # highest that it has seen, miss the rows of the slower one. So writers take turns, as SQLite's do anyway.
-_TAKE_TURN = text("SELECT pg_advisory_xact_lock(7305148)")
-_TELL = text(f"SELECT pg_notify('{CHANNEL}', '')")
+TAKE_TURN = text("SELECT pg_advisory_xact_lock(7305148)")
+TELL = text(f"SELECT pg_notify('{CHANNEL}', '')")
 
 # Faults of what is written rather than of the database: the same write fails again however often it is tried.
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError)
@@ -63,9 +63,9 @@ class Database:
                 if not self.is_postgresql:
                     yield connection
                     return
-                connection.execute(_TAKE_TURN)
+                connection.execute(TAKE_TURN)
                 yield connection
-                connection.execute(_TELL)
+                connection.execute(TELL)
 
     @property
     def path(self) -> str:

@@ -2,11 +2,13 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ktrdr_otel.clock import utc_from_ns
+from ktrdr_otel.operations.json_form import stall_of
 from ktrdr_otel.operations.lease import Heartbeat
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -18,7 +20,7 @@ from ktrdr_otel.operations.models import (
     Progress,
     Worker,
 )
-from ktrdr_otel.operations.ports import Stored
+from ktrdr_otel.operations.ports import Movement, Stored
 from ktrdr_otel.progress.events import Unit
 
 CHECKPOINT_COLUMNS = (
@@ -144,7 +146,20 @@ def progress_values(progress: Progress) -> dict[str, Any]:
         "estimated_remaining_seconds": progress.estimated_remaining_seconds,
         "items_completed": progress.items_completed,
         "items_planned": progress.items_planned,
+        **_movement(progress),
         "phases": {phase: list(counts) for phase, counts in progress.phases.items()} or None,
+    }
+
+
+def _movement(progress: Progress) -> dict[str, Any]:
+    if progress.moved_monotonic_ns is None:
+        return {}
+    silent_ns = time.monotonic_ns() - progress.moved_monotonic_ns
+    return {
+        "moved_ns": time.time_ns() - silent_ns,
+        "moved_monotonic_ns": progress.moved_monotonic_ns,
+        "allowance_seconds": progress.allowance_seconds,
+        "slow_after_seconds": progress.slow_after_seconds,
     }
 
 
@@ -194,12 +209,21 @@ def stored_operation(row: Mapping[str, Any]) -> Stored:
         items_planned=row["items_planned"],
         phases={phase: (counts[0], counts[1]) for phase, counts in (row["phases"] or {}).items()},
         trace_id=row["trace_id"],
+        stalled=row["stalled"],
+        suspended=row["suspended"],
+        stall=None if row["stall"] is None else stall_of(row["stall"]),
+        allowance_seconds=row["allowance_seconds"],
         error=_error(row["error_type"], row["error_message"], row["error_step"]),
         lost_reason=row["lost_reason"],
         cancel_reason=row["cancel_reason"],
     )
+    movement = None
+    if row["moved_ns"] is not None and row["allowance_seconds"] is not None:
+        movement = Movement(
+            row["moved_ns"], row["moved_monotonic_ns"], row["allowance_seconds"], row["slow_after_seconds"]
+        )
     beat = Heartbeat(worker, row["heartbeat_ns"], row["heartbeat_monotonic_ns"], row["lease_seconds"])
-    return Stored(operation, beat, row["key"])
+    return Stored(operation, beat, row["key"], movement)
 
 
 def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
+from ktrdr_otel.operations.allowances import p99_seconds
 from ktrdr_otel.operations.durations import Kind, Learned, means
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -38,6 +39,7 @@ from ktrdr_otel.storage import rows
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, operations
+from ktrdr_otel.storage.watching import watching
 
 _CHUNKS = (256, 16, 1)  # rows per statement, each prepared once
 _MOST_FORGOTTEN = 10_000  # checkpoints per transaction: nobody waits long for it
@@ -54,6 +56,11 @@ class SqlOperationStore:
         dialect = database.engine.dialect
         self._inserts = {count: _insert_rows(count, dialect) for count in _CHUNKS}
         self._upsert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether no other process can see it."""
+        return self._database.in_memory
 
     def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
         """The operation is running; raises `OperationExistsError`."""
@@ -75,10 +82,17 @@ class SqlOperationStore:
             for operation_id, ending in batch.endings.items():
                 self._write_ending(connection, operation_id, ending)
             if batch.beating:
+                mine = operations.c.operation_id.in_(batch.beating)
                 connection.execute(
                     update(operations)
-                    .where(operations.c.operation_id.in_(batch.beating))
+                    .where(mine)
                     .values(heartbeat_ns=batch.wall_ns, heartbeat_monotonic_ns=batch.monotonic_ns)
+                )
+                # Whoever took a frozen process for dead was wrong: it beats.
+                connection.execute(
+                    update(operations)
+                    .where(mine, operations.c.status == OperationStatus.LOST.value)
+                    .values(status=OperationStatus.RUNNING.value, lost_reason=None, ended_ns=None)
                 )
             if batch.learned is not None:
                 self._learn(connection, batch.learned)
@@ -222,6 +236,53 @@ class SqlOperationStore:
             }
         )
 
+    def p99_seconds(self) -> dict[Kind, float]:
+        """The 99th percentile of seconds per kind of unit, from completed operations."""
+        query = select(
+            durations.c.progress_type,
+            durations.c.item,
+            durations.c.timeframe,
+            durations.c.bucket,
+            durations.c.units,
+        )
+        return p99_seconds(
+            (
+                (row["progress_type"], row["item"] or None, row["timeframe"] or None),
+                int(row["bucket"]),
+                int(row["units"]),
+            )
+            for row in self._read(query)
+        )
+
+    def mark_lost(self, operation_id: str, *, reason: str, ended_ns: int, heartbeat_ns: int) -> bool:
+        """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
+        lost = (
+            update(operations)
+            .where(
+                operations.c.operation_id == operation_id,
+                operations.c.status == OperationStatus.RUNNING.value,
+                operations.c.heartbeat_ns == heartbeat_ns,
+            )
+            .values(
+                status=OperationStatus.LOST.value,
+                lost_reason=rows.storable(reason),
+                ended_ns=ended_ns,
+                stalled=False,
+                suspended=False,
+                estimated_remaining_seconds=None,
+            )
+        )
+        with self._database.writing(durable=True) as connection:
+            if connection.execute(lost).rowcount == 0:
+                return False
+            key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
+            self._close_open(connection, key, ended_ns, CheckpointStatus.LOST)
+        return True
+
+    def watching(self) -> dict[str, Any]:
+        """What a watcher process needs to write to the store by itself."""
+        return watching(self._database)
+
     def describe(self) -> str:
         """Where it is, for people; without secrets."""
         return self._database.name
@@ -288,7 +349,14 @@ class SqlOperationStore:
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
         ended_ns = rows.to_ns(ending.ended_at)
         values = rows.progress_values(ending.progress)
-        values.update(status=ending.status.value, ended_ns=ended_ns, estimated_remaining_seconds=None)
+        values.update(
+            status=ending.status.value,
+            ended_ns=ended_ns,
+            estimated_remaining_seconds=None,
+            stalled=False,
+            suspended=False,
+            lost_reason=None,  # where somebody had taken it for dead
+        )
         if ending.error is not None:
             error = ending.error
             values.update(error_type=error.type, error_message=error.message, error_step=error.step)

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -17,11 +18,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
 )
 
 # The newest migration: a database that says so needs none, and Alembic is not even imported.
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 
 metadata = MetaData()
 
@@ -52,6 +54,13 @@ operations = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("error_step", Text),
+    Column("moved_ns", BigInteger),  # a start, an end or a tick, whichever was last
+    Column("moved_monotonic_ns", BigInteger),
+    Column("allowance_seconds", Double),  # how long it may stand still now
+    Column("slow_after_seconds", Double),
+    Column("stalled", Boolean, nullable=False, server_default=false()),  # by its watcher
+    Column("suspended", Boolean, nullable=False, server_default=false()),
+    Column("stall", JSON(none_as_null=True)),  # the newest
     Column("cancel_reason", Text),
     Column("lost_reason", Text),
     Column("lease_seconds", Double, nullable=False),
@@ -116,6 +125,20 @@ durations = Table(
     Column("bucket", Integer, primary_key=True, autoincrement=False),  # `operations.durations.bucket_of`
     Column("units", BigInteger, nullable=False),
     Column("total_ns", BigInteger, nullable=False),
+)
+
+# What an operation's process used, every few seconds while it was watched.
+samples = Table(
+    "samples",
+    metadata,
+    Column("sample", _RISING, primary_key=True, autoincrement=True),
+    Column("operation_key", _RISING, ForeignKey("operations.key", ondelete="CASCADE"), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("cpu_share", Double, nullable=False),  # cores
+    Column("rss_bytes", BigInteger, nullable=False),
+    Column("limit_bytes", BigInteger),
+    Index("samples_of_operation", "operation_key", "sample"),
+    sqlite_autoincrement=True,
 )
 
 cancel_requests = Table(

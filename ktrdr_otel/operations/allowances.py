@@ -1,0 +1,71 @@
+"""How long a step may take before anyone calls it slow, or stalled: learned from runs that completed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ktrdr_otel.operations.durations import Kind, bucket_of
+
+_SHARE = 0.99
+
+
+class Allowance(NamedTuple):
+    """Seconds without progress that are allowed, and after which it is slow (None: not known yet)."""
+
+    seconds: float
+    slow_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """Allowance per kind of step: its 99th percentile times a factor, never below a floor.
+
+    Unknown kinds have one of their own; `hold` says its own.
+    """
+
+    p99_seconds: Mapping[Kind, float]
+    factor: float
+    floor_seconds: float
+    unknown_seconds: float
+
+    def of(self, kind: Kind) -> Allowance:
+        """What a step of that kind may take."""
+        p99 = self.p99_seconds.get(kind)
+        if p99 is None:
+            return self.unknown
+        return Allowance(max(p99 * self.factor, self.floor_seconds), p99)
+
+    @property
+    def unknown(self) -> Allowance:
+        """What may pass where nothing is known."""
+        return Allowance(self.unknown_seconds, None)
+
+
+NOTHING_LEARNED: Final = Allowances({}, factor=5.0, floor_seconds=30.0, unknown_seconds=300.0)
+
+
+def p99_seconds(cells: Iterable[tuple[Kind, int, int]]) -> dict[Kind, float]:
+    """The 99th percentile per kind, from (kind, bucket, units): the upper edge of the bucket that holds it."""
+    histograms: dict[Kind, dict[int, int]] = {}
+    for kind, bucket, units in cells:
+        histogram = histograms.setdefault(kind, {})
+        histogram[bucket] = histogram.get(bucket, 0) + units
+    return {kind: _p99(histogram) for kind, histogram in histograms.items()}
+
+
+def _p99(histogram: Mapping[int, int]) -> float:
+    wanted = _SHARE * sum(histogram.values())
+    reached = 0
+    bucket = 0
+    for bucket in sorted(histogram):
+        reached += histogram[bucket]
+        if reached >= wanted:
+            break
+    return upper_edge_seconds(bucket)
+
+
+def upper_edge_seconds(bucket: int) -> float:
+    """The longest duration that falls into the bucket, in seconds."""
+    edge = float(2 ** ((bucket + 1) / 8)) / 1e9
+    assert bucket_of(int(edge * 1e9 * 0.999)) <= bucket
+    return edge

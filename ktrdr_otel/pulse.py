@@ -1,0 +1,121 @@
+"""What a process does at this moment, in memory that its watcher reads: also while the interpreter's lock is held.
+
+The observed thread writes the step that it begins and counts what it finishes; the reader of the inbox adds where the
+whole is. Nothing here waits: it is a few stores into memory.
+"""
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ktrdr_otel import semconv
+
+SIZE: Final = 4096
+_WORDS: Final = struct.Struct("<8q")
+_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE = range(7)
+_STEP_AT, _PLACE_AT = 128, 2048
+_STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
+_BETWEEN: Final = "\x1f"
+_FIELDS: Final = (
+    semconv.PROGRESS_TYPE,
+    semconv.STEP,
+    semconv.SYMBOL_NAME,
+    semconv.TIMEFRAME,
+    semconv.ITEM_NAME,
+    semconv.ITEM_INDEX,
+    semconv.ITEM_TOTAL,
+    semconv.HOLD_ALLOWANCE,
+)
+
+
+class Seen(NamedTuple):
+    """The pulse at one moment."""
+
+    moved: tuple[int, int, int]  # whatever changes here is progress: starts, ends, ticks
+    step: dict[str, str] | None  # the attributes of the step that was begun last, while it is open
+    place: Mapping[str, Any] | None  # what the reader of the inbox said last
+    active: int  # operations that run
+
+
+class Pulse:
+    """One page of shared memory, held open by the process that writes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, SIZE)
+        self._bytes = memoryview(self._memory)
+        self._words = self._bytes[: _WORDS.size].cast("q")
+        self.generation = 0
+
+    @classmethod
+    def create(cls) -> "Pulse":
+        """A page that no path leads to, not inherited by children."""
+        descriptor = os.memfd_create("ktrdr-otel", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, SIZE)
+        return cls(descriptor)
+
+    @property
+    def path(self) -> str:
+        """Where another process of the same user opens it while this one lives."""
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+
+    def begin_step(self, attributes: Mapping[str, Any]) -> None:
+        """A unit of work has begun; called by the observed thread."""
+        get = attributes.get
+        text = _BETWEEN.join([str(get(field, "")) for field in _FIELDS]).encode("utf-8", "replace")[
+            :_STEP_ROOM
+        ]
+        words = self._words
+        self._bytes[_STEP_AT : _STEP_AT + len(text)] = text
+        words[_STEP_LENGTH] = len(text)
+        words[_STARTED] += 1
+
+    def end_step(self) -> None:
+        """A unit of work has ended; called by the observed thread."""
+        words = self._words
+        words[_FINISHED] += 1
+        words[_ENDED_AT] = words[_STARTED]
+
+    def tick(self) -> None:
+        """A tracked loop has moved."""
+        self._words[_TICKED] += 1
+
+    def place(self, place: Mapping[str, Any]) -> None:
+        """Where the operation is, for when no step is open."""
+        text = json.dumps(place).encode()
+        if len(text) <= _PLACE_ROOM:
+            self._words[_PLACE_LENGTH] = 0
+            self._bytes[_PLACE_AT : _PLACE_AT + len(text)] = text
+            self._words[_PLACE_LENGTH] = len(text)
+
+    def active(self, count: int) -> None:
+        """So many operations run."""
+        self._words[_ACTIVE] = count
+
+    def look(self) -> Seen:
+        """The pulse now; a text that is being written at this moment is left out."""
+        words = self._words
+        started, finished, ticked = words[_STARTED], words[_FINISHED], words[_TICKED]
+        step = None
+        if started and words[_ENDED_AT] != started:
+            raw = bytes(self._bytes[_STEP_AT : _STEP_AT + words[_STEP_LENGTH]]).decode("utf-8", "replace")
+            told = raw.split(_BETWEEN)
+            if len(told) == len(_FIELDS):
+                step = {field: value for field, value in zip(_FIELDS, told, strict=True) if value}
+        place = None
+        if length := words[_PLACE_LENGTH]:
+            try:
+                place = json.loads(bytes(self._bytes[_PLACE_AT : _PLACE_AT + length]))
+            except ValueError:
+                place = None
+        return Seen((started, finished, ticked), step, place, words[_ACTIVE])
+
+    def close(self) -> None:
+        """The page is given back; whoever else has it open keeps it."""
+        self._words.release()
+        self._bytes.release()
+        self._memory.close()
+        os.close(self._descriptor)

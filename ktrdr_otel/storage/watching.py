@@ -1,0 +1,64 @@
+"""What a watcher process needs to write, as text: it has no SQLAlchemy, and this package alone knows the tables."""
+
+import re
+from typing import Any, Final
+
+from ktrdr_otel.storage.engine import TAKE_TURN, TELL, Database
+from ktrdr_otel.storage.rows import CHECKPOINT_COLUMNS
+
+_PARTS: Final = {
+    "mine": "worker_pid = :pid AND worker_pid_started_ticks = :ticks AND worker_boot_id = :boot AND status = 'running'",
+    "this": "operation_id = :operation_id AND status = 'running'",
+    "columns": ", ".join(CHECKPOINT_COLUMNS),
+    "as_lost": ", ".join(
+        {"ended_ns": ":ended_ns", "status": "'lost'"}.get(column, column) for column in CHECKPOINT_COLUMNS
+    ),
+}
+# Every value is a parameter; the parts are our own words.
+_STATEMENTS: Final[dict[str, str]] = {
+    "running": "SELECT operation_id FROM operations WHERE {mine}",
+    "beat": """
+        UPDATE operations SET heartbeat_ns = :wall_ns, heartbeat_monotonic_ns = :monotonic_ns
+        WHERE {mine} AND heartbeat_monotonic_ns < :late_monotonic_ns
+    """,
+    "stalled": "UPDATE operations SET stalled = :stalled, stall = :stall WHERE {this}",
+    "suspended": "UPDATE operations SET suspended = :suspended WHERE {this}",
+    "sample": """
+        INSERT INTO samples (operation_key, at_ns, cpu_share, rss_bytes, limit_bytes)
+        SELECT key, :at_ns, :cpu_share, :rss_bytes, :limit_bytes FROM operations WHERE {this}
+    """,
+    # What is open takes a new place as lost; then the operation is, if it still ran.
+    "lost": """
+        INSERT INTO checkpoints ({columns}) SELECT {as_lost} FROM checkpoints
+        WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL ORDER BY sequence;
+        DELETE FROM checkpoints
+        WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL;
+        UPDATE operations SET status = 'lost', lost_reason = :reason, ended_ns = :ended_ns, stalled = false,
+        suspended = false, estimated_remaining_seconds = NULL WHERE {this}
+    """,
+}
+
+
+def watching(database: Database) -> dict[str, Any]:
+    """The statements by name, each with the values it takes as named parameters; and where to send them."""
+    return {
+        "is_postgresql": database.is_postgresql,
+        "database": _address(database),
+        "statements": {name: _worded(database, name, statements) for name, statements in _STATEMENTS.items()},
+    }
+
+
+def _worded(database: Database, name: str, statements: str) -> list[str]:
+    """One by one, with parameters as the driver wants them; on PostgreSQL in turn with other writers, and told."""
+    each = [" ".join(statement.split()) for statement in statements.format(**_PARTS).split(";")]
+    if not database.is_postgresql:
+        return each
+    if name != "running":
+        each = [TAKE_TURN.text, *each, TELL.text]
+    return [re.sub(r":(\w+)", r"%(\1)s", statement) for statement in each]
+
+
+def _address(database: Database) -> str:
+    if not database.is_postgresql:
+        return database.path
+    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

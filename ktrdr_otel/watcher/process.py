@@ -1,0 +1,205 @@
+"""The watcher itself. Standard library only; it is told through its standard input what to watch.
+
+It beats for a process that cannot, tells a stalled one from a suspended one, keeps the stack that proves it, and says
+of what a dead one died. It ends with its process, or when nothing runs in it any more.
+"""
+
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ktrdr_otel import semconv
+from ktrdr_otel.operations.stalls import Condition, Silence, judge
+from ktrdr_otel.progress.messages import describe
+from ktrdr_otel.pulse import Pulse, Seen
+from ktrdr_otel.watcher import stack
+from ktrdr_otel.watcher.kernel import Load, Process, memory_limit
+from ktrdr_otel.watcher.record import Record
+
+_LOOK_SECONDS = 0.25
+_SAMPLE_SECONDS = 5.0
+_IDLE_SECONDS = 2.0  # without an operation, before it goes
+_BUSY_SHARE = 0.5  # of one core, from which on a process is said to be busy
+_TRIES = 20  # to say of what a process died while the store is busy
+
+
+class Watcher:
+    """Watches one process: a look four times a second."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self._process = Process(config["pid"], config["started_ticks"])
+        self._pulse = Pulse(os.open(config["pulse"], os.O_RDWR | os.O_CLOEXEC))
+        self._record = Record(config)
+        self._allowances = {tuple(kind): (seconds, slow) for kind, seconds, slow in config["allowances"]}
+        self._silence = Silence(None)
+        self._loads: list[tuple[float, Load]] = []
+        self._stall: dict[str, Any] | None = None
+        self._is_suspended = False
+        self._beat_at = self._sample_at = 0.0
+        self._idle_since: float | None = None
+
+    def run(self) -> None:
+        """It watches to the end."""
+        while not self._process.wait(_LOOK_SECONDS):
+            try:
+                if self._is_done():
+                    return
+                self._look(time.monotonic())
+            except Exception as error:  # the store may be away; a watcher that gives up proves nothing
+                _say(f"looking failed: {error}")
+        self._mourn()
+
+    def _is_done(self) -> bool:
+        now = time.monotonic()
+        if self._pulse.look().active:
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since > _IDLE_SECONDS
+
+    def _look(self, now: float) -> None:
+        load = self._process.load()
+        if load is None:
+            return
+        self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
+        seen = self._pulse.look()
+        moved_before = self._silence.moved
+        silent_for = self._silence.look(seen.moved, now, is_stopped=load.is_stopped)
+        if moved_before != seen.moved:
+            self._moved(now)
+        self._suspend(is_stopped=load.is_stopped)
+        what, allowance, slow_after = self._under_way(seen)
+        if not load.is_stopped and judge(silent_for, allowance, slow_after) is Condition.STALLED:
+            self._stalled(what, silent_for)
+        if now >= self._beat_at:
+            self._beat_at = now + self._config["heartbeat_seconds"] / 2
+            late = time.monotonic_ns() - int(self._config["heartbeat_seconds"] * 1e9)
+            self._record.beat(late_monotonic_ns=late)
+        if now >= self._sample_at:
+            self._sample_at = now + _SAMPLE_SECONDS
+            share = self._cpu_share(_SAMPLE_SECONDS)
+            for operation_id in self._record.running():
+                self._record.sample(
+                    operation_id,
+                    cpu_share=share,
+                    rss_bytes=load.rss_bytes,
+                    limit_bytes=memory_limit(self._process.pid),
+                )
+
+    def _under_way(self, seen: Seen) -> tuple[str, float, float | None]:
+        """Words for the step, its allowance, and after which time it is slow."""
+        step = seen.step
+        if step is None:
+            place = seen.place or {}
+            return (
+                str(place.get("message") or ""),
+                float(place.get("allowance_seconds") or self._config["unknown_seconds"]),
+                place.get("slow_after_seconds"),
+            )
+        kind = step.get(semconv.PROGRESS_TYPE, "")
+        item = step.get(semconv.ITEM_NAME)
+        words = _words(kind, step)
+        if semconv.HOLD_ALLOWANCE in step:
+            return words, float(step[semconv.HOLD_ALLOWANCE]), None
+        if item is None and kind == semconv.PREPROCESSING:
+            item = step.get(semconv.STEP)
+        known = self._allowances.get((kind, item, step.get(semconv.TIMEFRAME)))
+        if known is None:
+            return words, self._config["unknown_seconds"], None
+        return words, known[0], known[1]
+
+    def _stalled(self, what: str, silent_for: float) -> None:
+        if self._stall is not None:
+            return
+        stacks = stack.take(self._config["py_spy"], self._process.pid)
+        activity = self._activity(silent_for)
+        where = None if isinstance(stacks, str) else stacks.where
+        since = datetime.fromtimestamp(time.time() - silent_for, UTC)
+        self._stall = {
+            "since": _moment(since),
+            "until": None,
+            "step": what,
+            "activity": f"{activity}, {where}" if where else activity,
+            "stack": stacks if isinstance(stacks, str) else stacks.text(),
+        }
+        for operation_id in self._record.running():
+            self._record.stalled(operation_id, stalled=True, stall=json.dumps(self._stall))
+
+    def _moved(self, now: float) -> None:
+        self._loads = self._loads[-1:]
+        if self._stall is None:
+            return
+        stall, self._stall = {**self._stall, "until": _moment(datetime.now(UTC))}, None
+        for operation_id in self._record.running():
+            self._record.stalled(operation_id, stalled=False, stall=json.dumps(stall))
+
+    def _suspend(self, *, is_stopped: bool) -> None:
+        suspended = is_stopped or self._silence.is_suspended
+        if suspended != self._is_suspended:
+            self._is_suspended = suspended
+            for operation_id in self._record.running():
+                self._record.suspended(operation_id, suspended=suspended)
+
+    def _activity(self, seconds: float) -> str:
+        share = self._cpu_share(seconds)
+        if share >= _BUSY_SHARE:
+            cores = "one core" if share < 1.5 else f"{share:.0f} cores"
+            return f"{cores} busy ({share * 100:.0f} %)"
+        return f"waiting ({share * 100:.0f} % CPU)"
+
+    def _cpu_share(self, seconds: float) -> float:
+        """Cores that were busy over the last seconds, as far as it has looked."""
+        if len(self._loads) < 2:
+            return 0.0
+        now, last = self._loads[-1]
+        then, first = next(each for each in self._loads if now - each[0] <= max(seconds, 1.0))
+        return max(last.cpu_seconds - first.cpu_seconds, 0.0) / max(now - then, 0.01)
+
+    def _mourn(self) -> None:
+        reason = self._process.death()
+        for attempt in range(_TRIES):
+            try:
+                for operation_id in self._record.running():
+                    self._record.lost(operation_id, reason)
+                return
+            except Exception as error:
+                _say(f"{reason}; it cannot be stored yet: {error}")
+                time.sleep(0.2 * (attempt + 1))
+
+
+def _words(kind: str, step: dict[str, str]) -> str:
+    """The step in the words that the store and the displays have for it, without its symbol's number."""
+    keys = semconv.context_keys(kind)
+    context = {keys[name]: value for name, value in step.items() if name in keys}
+    words = [describe(kind, context).rpartition(" - ")[2]]
+    if semconv.TIMEFRAME in step:
+        words.append(f"[{step[semconv.TIMEFRAME]}]")
+    if semconv.SYMBOL_NAME in step:
+        words.append(step[semconv.SYMBOL_NAME])
+    return " ".join(words)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"ktrdr-otel watcher: {line}\n")
+
+
+def main() -> None:
+    """Watch what standard input says."""
+    config = json.loads(sys.stdin.readline())
+    try:
+        watcher = Watcher(config)
+    except (ProcessLookupError, FileNotFoundError):
+        return  # it was gone before it could be watched: its lease tells
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    os.dup2(0, 1)
+    watcher.run()
