@@ -125,10 +125,12 @@ class Server:
 class Puppet:
     """A running operation whose steps the test commands."""
 
-    def __init__(self, database: Path, operation_id: str, name: str = "puppet", kind: str = "import") -> None:
+    def __init__(
+        self, database: Path, operation_id: str, name: str = "puppet", kind: str = "import", **settings: str
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _PUPPET, operation_id, name, kind],
-            env=environment(database),
+            env={**environment(database), **settings},
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -121,6 +121,26 @@ def test_a_long_step_is_seen_while_it_is_open(
     assert job.end() == 0
 
 
+def test_a_stall_is_told_while_it_lasts_and_remembered_afterwards(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """Alive without progress: the page says so with what the process does and its stack; progress ends it."""
+    short = {"KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "1", "KTRDR_OTEL_STALL_FLOOR_SECONDS": "1"}
+    job = puppet("still", **short)
+    job.do("open", "load", item="bars", index=1, total=2)
+    page = open_page(server).page
+    page.get_by_role("link", name="puppet").click()
+    stall = page.locator("[data-notice='stalled']")
+    expect(stall).to_contain_text("alive, but no progress", timeout=30_000)
+    expect(page.locator(".hero .badge")).to_have_text("stalled")
+    expect(stall).to_contain_text("Load bars (1/2)")
+    stall.locator("summary").click()
+    expect(stall.locator("pre")).to_contain_text("<module>")
+    job.do("step", "load")  # ends what is open
+    expect(page.locator("[data-notice='stalled-once']")).to_contain_text("It stalled at", timeout=30_000)
+    expect(page.locator(".hero .badge")).to_have_text("running")
+
+
 def test_a_killed_process_is_lost_on_the_open_page(
     server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
 ) -> None:

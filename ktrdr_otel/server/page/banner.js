@@ -33,13 +33,13 @@ function notices(operation) {
 function stalled({ stall, last_progress_at: last, message }) {
   const since = moment(stall?.since ?? last);
   const title = `Stalled${since === null ? "" : ` for ${ticking(now() - since)}`}: alive, but no progress.`;
-  return { key: "stalled", tone: "warn", title, text: [stall?.activity, message].filter(Boolean).join(" · "), stack: stall?.stack };
+  return { key: "stalled", tone: "warn", title, text: [stall?.activity, stall?.step ?? message].filter(Boolean).join(" · "), stack: stall?.stack };
 }
 
-function stalledOnce({ since, until, activity, stack }) {
+function stalledOnce({ since, until, step, activity, stack }) {
   const [from, to] = [moment(since), moment(until)];
   const title = `It stalled at ${clock(from)}${to === null ? "" : ` for ${duration(to - from)}`}.`;
-  return { key: "stalled-once", tone: "note", title, text: activity ?? "", stack };
+  return { key: "stalled-once", tone: "note", title, text: [activity, step].filter(Boolean).join(" · "), stack };
 }
 
 function create({ key }) {

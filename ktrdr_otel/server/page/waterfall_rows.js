@@ -14,9 +14,10 @@ export function rowsWithin(steps, { from, to }, text) {
 export function describe({ checkpoint, kind }) {
   const { name, symbol, timeframe, item_name: item, item_index: index, item_total: total } = checkpoint;
   const parts = [title({ checkpoint, kind })];
+  const said = (name) => parts[0].includes(name);
   if (symbol !== null && name !== `symbol ${symbol}`) parts.push(symbol);
   if (timeframe !== null && name !== `timeframe ${timeframe}`) parts.push(timeframe);
-  if (item !== null && !name.includes(item)) parts.push(item);
+  if (item !== null && !said(item)) parts.push(item);
   if (index !== null && kind !== "epoch") parts.push(total === null ? String(index) : `${index}/${total}`);
   return parts.join(" · ");
 }
