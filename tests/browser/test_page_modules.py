@@ -121,7 +121,7 @@ def test_twenty_thousand_steps_stay_smooth(page: Page) -> None:
             waterfall.box.scrollTop = turn * 5000;
             waterfall.span.zoom(turn % 20 < 10 ? 0.9 : 1.1, start + 40_000);
             waterfall.refresh();
-            waterfall.draw();
+            waterfall.picture.draw();
             waterfall.overview.draw(steps, start);
             times.push(performance.now() - began);
           }}
