@@ -16,7 +16,8 @@ export class Overview {
     this.canvas = element("canvas", { class: "overview", "aria-hidden": "true" });
     this.canvas.addEventListener("pointerdown", (event) => this.grab(event));
     this.canvas.addEventListener("pointermove", (event) => this.drag(event));
-    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => (this.held = null));
+    for (const name of ["pointerup", "pointercancel"])
+      this.canvas.addEventListener(name, () => (this.held = null));
     this.canvas.addEventListener("dblclick", () => (span.all(), changed()));
   }
 
@@ -27,7 +28,12 @@ export class Overview {
     const context = sharp(this.canvas, width, height);
     if (!context) return;
     this.width = width;
-    const lanes = new Map(known.map(({ kind, colour }, index) => [kind, { y: PAD + index * (LANE + GAP), painted: -1, colour: this.colours.of(`kind-${colour}`) }]));
+    const lanes = new Map(
+      known.map(({ kind, colour }, index) => [
+        kind,
+        { y: PAD + index * (LANE + GAP), painted: -1, colour: this.colours.of(`kind-${colour}`) },
+      ]),
+    );
     for (const row of steps.rows) {
       const lane = lanes.get(row.kind);
       if (!lane) continue;

@@ -77,7 +77,9 @@ export class Steps {
   /** The kinds that have been seen: a training's in their order, then others as they came. */
   get lanes() {
     const known = Object.keys(KINDS).filter((kind) => this.kinds.has(kind));
-    const strange = [...this.kinds.keys()].filter((kind) => !Object.hasOwn(KINDS, kind) && kind !== "container");
+    const strange = [...this.kinds.keys()].filter(
+      (kind) => !Object.hasOwn(KINDS, kind) && kind !== "container",
+    );
     return [...known, ...strange].map((kind) => this.kinds.get(kind));
   }
 
@@ -88,7 +90,13 @@ export class Steps {
 
   #row(checkpoint) {
     const { kind, colour } = this.#kind(checkpoint);
-    const row = { checkpoint, kind, colour: `kind-${colour}`, start: moment(checkpoint.started_at), end: null };
+    const row = {
+      checkpoint,
+      kind,
+      colour: `kind-${colour}`,
+      start: moment(checkpoint.started_at),
+      end: null,
+    };
     this.#bySpan.set(checkpoint.span_id, row);
     return row;
   }
@@ -145,10 +153,12 @@ export class Steps {
   }
 
   #item({ checkpoint, kind }, length) {
-    const name = kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
+    const name =
+      kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
     const key = `${kind} ${name}`;
     let item = this.items.get(key);
-    if (!item) this.items.set(key, (item = { key, ...this.kinds.get(kind), name, count: 0, total: 0, longest: 0 }));
+    if (!item)
+      this.items.set(key, (item = { key, ...this.kinds.get(kind), name, count: 0, total: 0, longest: 0 }));
     item.count += 1;
     item.total += length;
     item.longest = Math.max(item.longest, length);
@@ -163,7 +173,8 @@ export class Steps {
     if (checkpoint.symbol === null) return;
     let symbol = this.symbols.get(checkpoint.symbol);
     if (!symbol) this.symbols.set(checkpoint.symbol, (symbol = newSymbol(checkpoint.symbol)));
-    if (kind === "shape") return change(symbol, checkpoint.step === "creating_features" ? "features" : "labels");
+    if (kind === "shape")
+      return change(symbol, checkpoint.step === "creating_features" ? "features" : "labels");
     if (checkpoint.timeframe === null) return;
     this.timeframes.add(checkpoint.timeframe);
     let cell = symbol.timeframes.get(checkpoint.timeframe);

@@ -22,13 +22,22 @@ export class TimeSpent {
     const total = [...steps.spent.values()].reduce((sum, each) => sum + each, 0) || 1;
     const spent = (each) => steps.spent.get(each.kind);
     const key = (each) => each.kind;
-    reconcile(this.whole, lanes, key, newShare, (node, each) => setProperty(node, "--ratio", spent(each) / total));
+    reconcile(this.whole, lanes, key, newShare, (node, each) =>
+      setProperty(node, "--ratio", spent(each) / total),
+    );
     reconcile(this.list, lanes, key, create, (node, each) => fill(node, spent(each), total));
   }
 }
 
 const newShare = ({ colour }) => element("span", { "data-kind": colour });
-const create = ({ label, colour }) => element("li", {}, element("span", { class: "key", "data-kind": colour }, label), element("span", { class: "number" }), element("span", { class: "number quiet" }));
+const create = ({ label, colour }) =>
+  element(
+    "li",
+    {},
+    element("span", { class: "key", "data-kind": colour }, label),
+    element("span", { class: "number" }),
+    element("span", { class: "number quiet" }),
+  );
 
 function fill(node, spent, total) {
   setText(node.children[1], duration(spent));

@@ -29,7 +29,10 @@ export class Waterfall {
     this.overview = new Overview(this.span, this.colours, () => this.refresh());
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.spacer = element("div", {});
-    const label = { "aria-label": "Waterfall of steps", "aria-describedby": "waterfall-keys waterfall-detail" };
+    const label = {
+      "aria-label": "Waterfall of steps",
+      "aria-describedby": "waterfall-keys waterfall-detail",
+    };
     this.box = element(
       "div",
       { class: "rows", tabindex: "0", role: "group", ...label },
@@ -39,7 +42,11 @@ export class Waterfall {
     this.detail = element("output", { class: "detail", id: "waterfall-detail" });
     this.number = element("span", { class: "quiet" });
     const click = () => this.toLatest();
-    this.latest = element("button", { type: "button", class: "latest", hidden: true, on: { click } }, "↓ Latest");
+    this.latest = element(
+      "button",
+      { type: "button", class: "latest", hidden: true, on: { click } },
+      "↓ Latest",
+    );
     this.table = new StepTable();
     this.node = element(
       "section",

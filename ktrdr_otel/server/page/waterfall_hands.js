@@ -21,7 +21,10 @@ export class Hands {
     const { span, picture, box } = this.view;
     const upright = event.shiftKey ? 0 : event.deltaY;
     if (event.ctrlKey || event.metaKey) {
-      span.zoom(Math.exp(event.deltaY * 0.01), picture.moment(event.clientX - box.getBoundingClientRect().left));
+      span.zoom(
+        Math.exp(event.deltaY * 0.01),
+        picture.moment(event.clientX - box.getBoundingClientRect().left),
+      );
     } else if (Math.abs(sideways) > Math.abs(upright) && !span.whole) span.pan(sideways / 800);
     else return; // the browser scrolls
     event.preventDefault();

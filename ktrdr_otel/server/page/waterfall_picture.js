@@ -1,8 +1,8 @@
 // The drawing of the waterfall: the rows in view, a ruler above them, lengths beside the bars.
 
 import { sharp } from "./canvas.js";
-import { ticks } from "./curves.js";
 import { duration, offset } from "./format.js";
+import { ticks } from "./ticks.js";
 import { depth, title } from "./waterfall_rows.js";
 
 export const ROW = 20;
@@ -34,7 +34,8 @@ export class Picture {
     context.clip();
     const first = Math.floor(this.view.box.scrollTop / ROW);
     const last = Math.min(this.view.rows.length, first + Math.ceil(height / ROW) + 1);
-    for (let index = first; index < last; index += 1) this.drawRow(context, this.view.rows[index], RULER + index * ROW - this.view.box.scrollTop, width);
+    for (let index = first; index < last; index += 1)
+      this.drawRow(context, this.view.rows[index], RULER + index * ROW - this.view.box.scrollTop, width);
     context.restore();
     this.drawPointer(context, height);
   }
@@ -47,7 +48,11 @@ export class Picture {
     const first = this.view.rows[Math.floor(this.view.box.scrollTop / ROW)]?.checkpoint;
     // What the rows in view belong to, where its own row is scrolled away.
     context.fillStyle = this.view.colours.of("quiet");
-    context.fillText(fitted(context, [first?.symbol, first?.timeframe].filter(Boolean).join(" · "), this.gutter - 16), 8, RULER / 2 - 1);
+    context.fillText(
+      fitted(context, [first?.symbol, first?.timeframe].filter(Boolean).join(" · "), this.gutter - 16),
+      8,
+      RULER / 2 - 1,
+    );
     const [from, to] = [this.view.span.from - this.view.start, this.view.span.to - this.view.start];
     const marks = ticks(from, to, Math.max(2, Math.floor((width - this.gutter) / 110)));
     const resolution = marks.length > 1 ? marks[1] - marks[0] : 1;
@@ -91,7 +96,14 @@ export class Picture {
     context.fill();
     context.globalAlpha = 1;
     if (row.end === null) context.fillRect(right - 2, middle - 8, 2, 16); // still open: its edge moves
-    this.drawLength(context, `${duration(end - row.start)}${failed ? ` · ${row.checkpoint.error?.type ?? row.checkpoint.status}` : ""}`, left, right, middle, width);
+    this.drawLength(
+      context,
+      `${duration(end - row.start)}${failed ? ` · ${row.checkpoint.error?.type ?? row.checkpoint.status}` : ""}`,
+      left,
+      right,
+      middle,
+      width,
+    );
   }
 
   drawLength(context, words, left, right, middle, width) {
@@ -118,7 +130,13 @@ export class Picture {
     context.stroke();
     context.globalAlpha = 0.14;
     context.fillStyle = this.view.colours.of("accent");
-    if (pointer.pressed !== undefined) context.fillRect(Math.min(pointer.x, pointer.pressed), RULER, Math.abs(pointer.x - pointer.pressed), height);
+    if (pointer.pressed !== undefined)
+      context.fillRect(
+        Math.min(pointer.x, pointer.pressed),
+        RULER,
+        Math.abs(pointer.x - pointer.pressed),
+        height,
+      );
     context.globalAlpha = 1;
   }
 
