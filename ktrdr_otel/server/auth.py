@@ -137,7 +137,8 @@ _HEADERS: Final[Iterable[tuple[bytes, bytes]]] = (
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # With `no-referrer` a browser sends the login form as from a foreign origin: `Origin: null`.
+    (b"referrer-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
 

@@ -25,7 +25,11 @@ export const events = (id) => (id ? `${ROOT}${path(id)}/events` : `${ROOT}/event
 export async function checkpoints(id, after, take) {
   let cursor = after;
   for (;;) {
-    const page = await get(`${path(id)}/checkpoints`, { after: cursor, limit: 1000 }, { missing: { checkpoints: [] } });
+    const page = await get(
+      `${path(id)}/checkpoints`,
+      { after: cursor, limit: 1000 },
+      { missing: { checkpoints: [] } },
+    );
     take(page.checkpoints);
     cursor = page.next ?? page.checkpoints.at(-1)?.sequence ?? cursor;
     if (!page.next) return cursor;
@@ -49,7 +53,9 @@ async function get(where, parameters, { missing } = {}) {
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== undefined && value !== null && value !== "") query.set(name, value);
   }
-  const answer = await fetch(`${ROOT}${where}${query.size ? `?${query}` : ""}`, { headers: { Accept: "application/json" } });
+  const answer = await fetch(`${ROOT}${where}${query.size ? `?${query}` : ""}`, {
+    headers: { Accept: "application/json" },
+  });
   const date = Date.parse(answer.headers.get("Date") ?? "");
   // The header has whole seconds: less than two are not worth believing.
   if (Number.isFinite(date)) ahead = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;

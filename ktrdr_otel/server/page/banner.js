@@ -18,13 +18,33 @@ export class Banner {
 function notices(operation) {
   const found = [];
   const { stall, error } = operation;
-  if (operation.status === "failed") found.push({ key: "failed", tone: "bad", title: error ? `${error.type}: ${error.message}` : "It failed.", text: error?.step ? `at: ${error.step}` : "" });
-  if (operation.status === "lost") found.push({ key: "lost", tone: "bad", title: "The process is gone.", text: operation.lost_reason ?? "Nobody knows why: it left no word." });
-  if (operation.status === "cancelled") found.push({ key: "cancelled", tone: "note", title: "Cancelled.", text: operation.cancel_reason ?? "" });
+  if (operation.status === "failed")
+    found.push({
+      key: "failed",
+      tone: "bad",
+      title: error ? `${error.type}: ${error.message}` : "It failed.",
+      text: error?.step ? `at: ${error.step}` : "",
+    });
+  if (operation.status === "lost")
+    found.push({
+      key: "lost",
+      tone: "bad",
+      title: "The process is gone.",
+      text: operation.lost_reason ?? "Nobody knows why: it left no word.",
+    });
+  if (operation.status === "cancelled")
+    found.push({ key: "cancelled", tone: "note", title: "Cancelled.", text: operation.cancel_reason ?? "" });
   if (!ended(operation)) {
-    if (operation.suspended) found.push({ key: "suspended", tone: "warn", title: "Suspended: a signal has stopped the process.", text: "Its clocks stand still until it goes on." });
+    if (operation.suspended)
+      found.push({
+        key: "suspended",
+        tone: "warn",
+        title: "Suspended: a signal has stopped the process.",
+        text: "Its clocks stand still until it goes on.",
+      });
     else if (operation.stalled) found.push(stalled(operation));
-    else if (operation.slow) found.push({ key: "slow", tone: "note", title: "Slower than it used to be.", text: operation.message });
+    else if (operation.slow)
+      found.push({ key: "slow", tone: "note", title: "Slower than it used to be.", text: operation.message });
   }
   if (stall && (ended(operation) || !operation.stalled)) found.push(stalledOnce(stall));
   return found;
@@ -33,13 +53,25 @@ function notices(operation) {
 function stalled({ stall, last_progress_at: last, message }) {
   const since = moment(stall?.since ?? last);
   const title = `Stalled${since === null ? "" : ` for ${ticking(now() - since)}`}: alive, but no progress.`;
-  return { key: "stalled", tone: "warn", title, text: [stall?.activity, message].filter(Boolean).join(" · "), stack: stall?.stack };
+  return {
+    key: "stalled",
+    tone: "warn",
+    title,
+    text: [stall?.activity, stall?.step ?? message].filter(Boolean).join(" · "),
+    stack: stall?.stack,
+  };
 }
 
-function stalledOnce({ since, until, activity, stack }) {
+function stalledOnce({ since, until, step, activity, stack }) {
   const [from, to] = [moment(since), moment(until)];
   const title = `It stalled at ${clock(from)}${to === null ? "" : ` for ${duration(to - from)}`}.`;
-  return { key: "stalled-once", tone: "note", title, text: activity ?? "", stack };
+  return {
+    key: "stalled-once",
+    tone: "note",
+    title,
+    text: [activity, step].filter(Boolean).join(" · "),
+    stack,
+  };
 }
 
 function create({ key }) {
@@ -48,7 +80,12 @@ function create({ key }) {
     { class: "banner", role: "group", "data-notice": key },
     element("p", { class: "banner-title" }),
     element("p", { class: "banner-text" }),
-    element("details", { hidden: true }, element("summary", {}, "What it was doing: the stack"), element("pre", { tabindex: "0", "aria-label": "Stack" })),
+    element(
+      "details",
+      { hidden: true },
+      element("summary", {}, "What it was doing: the stack"),
+      element("pre", { tabindex: "0", "aria-label": "Stack" }),
+    ),
   );
 }
 

@@ -9,8 +9,17 @@ export class CancelButton {
 
   constructor(id) {
     this.id = id;
-    this.button = element("button", { type: "button", class: "danger", hidden: true, on: { click: () => this.ask() } }, "Cancel");
-    this.reason = element("input", { id: "cancel-reason", autocomplete: "off", maxlength: 500, value: "cancelled on the page" });
+    this.button = element(
+      "button",
+      { type: "button", class: "danger", hidden: true, on: { click: () => this.ask() } },
+      "Cancel",
+    );
+    this.reason = element("input", {
+      id: "cancel-reason",
+      autocomplete: "off",
+      maxlength: 500,
+      value: "cancelled on the page",
+    });
     this.fault = element("p", { class: "fault", role: "alert" });
     this.dialog = element(
       "dialog",

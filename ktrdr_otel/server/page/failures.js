@@ -24,7 +24,13 @@ export class Failures {
     const shown = rows.length ? rows : steps.failures;
     this.node.hidden = shown.length === 0;
     setText(this.number, shown.length > SHOWN ? `the newest ${SHOWN} of ${shown.length}` : "");
-    reconcile(this.list, shown.slice(-SHOWN).reverse(), (row) => row.checkpoint.span_id, create, () => {});
+    reconcile(
+      this.list,
+      shown.slice(-SHOWN).reverse(),
+      (row) => row.checkpoint.span_id,
+      create,
+      () => {},
+    );
   }
 }
 

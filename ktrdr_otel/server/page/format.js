@@ -1,6 +1,6 @@
 // Numbers and times as people read them.
 
-const NARROW = " "; // between a number and its unit
+const NARROW = "\u00a0"; // between a number and its unit
 
 /** Milliseconds since the epoch with their microseconds, which `Date.parse` would cut off; null stays null. */
 export function moment(iso) {

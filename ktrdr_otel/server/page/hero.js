@@ -18,12 +18,29 @@ export class Hero {
     this.links = element("span", { class: "links" });
     this.percent = element("p", { class: "percent" });
     this.message = element("p", { class: "message" });
-    this.bar = element("span", { class: "bar thick", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, element("span", {}));
+    this.bar = element(
+      "span",
+      {
+        class: "bar thick",
+        role: "progressbar",
+        "aria-label": "Progress",
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+      },
+      element("span", {}),
+    );
     this.facts = element("dl", { class: "facts" });
     this.node = element(
       "section",
       { class: "hero", "aria-label": "Operation" },
-      element("div", { class: "hero-title" }, this.name, this.badge, element("span", { class: "id" }, id), element("span", { class: "hero-do" }, this.links, this.cancel.node)),
+      element(
+        "div",
+        { class: "hero-title" },
+        this.name,
+        this.badge,
+        element("span", { class: "id" }, id),
+        element("span", { class: "hero-do" }, this.links, this.cancel.node),
+      ),
       element("div", { class: "hero-now" }, this.percent, this.message, this.facts),
       this.bar,
     );
@@ -41,8 +58,16 @@ export class Hero {
     this.node.dataset.condition = this.badge.dataset.condition;
     reconcile(this.facts, facts(operation), ([term]) => term, newFact, fillFact);
     this.cancel.show(operation);
-    const links = LINKS.map(([key, word]) => ({ key, word, href: safeLink(operation.links?.[key]) })).filter((each) => each.href);
-    reconcile(this.links, links, (each) => each.key, newLink, (node, { href }) => setAttribute(node, "href", href));
+    const links = LINKS.map(([key, word]) => ({ key, word, href: safeLink(operation.links?.[key]) })).filter(
+      (each) => each.href,
+    );
+    reconcile(
+      this.links,
+      links,
+      (each) => each.key,
+      newLink,
+      (node, { href }) => setAttribute(node, "href", href),
+    );
   }
 }
 
@@ -62,4 +87,5 @@ function facts(operation) {
 
 const newFact = ([term]) => element("div", {}, element("dt", {}, term), element("dd", {}));
 const fillFact = (node, [, text]) => setText(node.lastChild, text);
-const newLink = ({ word }) => element("a", { class: "button", target: "_blank", rel: "noopener noreferrer" }, `${word} ↗`);
+const newLink = ({ word }) =>
+  element("a", { class: "button", target: "_blank", rel: "noopener noreferrer" }, `${word} ↗`);

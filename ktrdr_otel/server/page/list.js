@@ -19,10 +19,20 @@ export class ListView {
       { id: "filter-status", on: { change: () => this.filter() } },
       ...STATUSES.map((each) => element("option", { value: each }, each ? capital(each) : "Any state")),
     );
-    this.type = element("input", { id: "filter-type", type: "search", placeholder: "any type", autocomplete: "off", on: { change: () => this.filter() } });
+    this.type = element("input", {
+      id: "filter-type",
+      type: "search",
+      placeholder: "any type",
+      autocomplete: "off",
+      on: { change: () => this.filter() },
+    });
     this.body = element("tbody", {});
     this.empty = element("p", { class: "notice", hidden: true });
-    this.more = element("button", { class: "more", hidden: true, on: { click: () => this.load(this.next) } }, "Older operations");
+    this.more = element(
+      "button",
+      { class: "more", hidden: true, on: { click: () => this.load(this.next) } },
+      "Older operations",
+    );
     this.summary = element("p", { class: "quiet" });
     this.node = element(
       "section",
@@ -88,7 +98,8 @@ export class ListView {
 
   update(operation) {
     const known = this.operations.get(operation.operation_id);
-    if (known && condition(known) !== condition(operation)) announce(`${operation.name}: ${condition(operation)}`);
+    if (known && condition(known) !== condition(operation))
+      announce(`${operation.name}: ${condition(operation)}`);
     const { status, operation_type: type } = this.filters;
     const wanted = (!status || status === operation.status) && (!type || type === operation.operation_type);
     if (wanted) this.operations.set(operation.operation_id, operation);
@@ -96,12 +107,19 @@ export class ListView {
   }
 
   show() {
-    const rows = [...this.operations.values()].sort((one, other) => moment(other.started_at) - moment(one.started_at));
+    const rows = [...this.operations.values()].sort(
+      (one, other) => moment(other.started_at) - moment(one.started_at),
+    );
     reconcile(this.body, rows, (each) => each.operation_id, newRow, fillRow);
     const running = rows.filter((each) => !ended(each)).length;
     setText(this.summary, rows.length ? `${running} running, ${rows.length} shown` : "");
     this.empty.hidden = rows.length > 0;
-    setText(this.empty, this.status.value || this.type.value ? "No operation is like that." : "Nothing has run yet. An operation shows here as soon as it begins.");
+    setText(
+      this.empty,
+      this.status.value || this.type.value
+        ? "No operation is like that."
+        : "Nothing has run yet. An operation shows here as soon as it begins.",
+    );
     this.more.hidden = !this.next;
   }
 }
@@ -109,11 +127,16 @@ export class ListView {
 const COLUMNS = ["Operation", "State", "Progress", "Step", "Remaining", "Heartbeat", "Started"];
 
 function heading() {
-  return element("thead", {}, element("tr", {}, ...COLUMNS.map((each) => element("th", { scope: "col" }, each))));
+  return element(
+    "thead",
+    {},
+    element("tr", {}, ...COLUMNS.map((each) => element("th", { scope: "col" }, each))),
+  );
 }
 
 function newRow({ operation_id: id }) {
-  const cell = (name, ...children) => element("td", { class: `c-${name}`, "data-label": capital(name) }, ...children);
+  const cell = (name, ...children) =>
+    element("td", { class: `c-${name}`, "data-label": capital(name) }, ...children);
   return element(
     "tr",
     {},
@@ -124,7 +147,11 @@ function newRow({ operation_id: id }) {
       element("span", { class: "id" }, id),
     ),
     cell("state", newBadge()),
-    cell("progress", element("span", { class: "bar", "aria-hidden": "true" }, element("span", {})), element("span", { class: "number" })),
+    cell(
+      "progress",
+      element("span", { class: "bar", "aria-hidden": "true" }, element("span", {})),
+      element("span", { class: "number" }),
+    ),
     cell("step"),
     cell("remaining"),
     cell("heartbeat"),

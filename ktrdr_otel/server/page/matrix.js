@@ -44,13 +44,27 @@ export class Matrix {
     const running = !ended(operation);
     const rows = [...steps.symbols.values()];
     // Those that have not come up have no name yet, but they will come.
-    if (running) for (let index = rows.length + 1; index <= Math.min(total, 1000); index += 1) rows.push({ name: null, index });
+    if (running)
+      for (let index = rows.length + 1; index <= Math.min(total, 1000); index += 1)
+        rows.push({ name: null, index });
     const frames = [...steps.timeframes];
     setText(this.number, `${steps.symbols.size} of ${Math.max(total, steps.symbols.size)} symbols`);
     const columns = ["", ...frames.map((each) => `t ${each}`), ...ENDS.map(([, word]) => word)];
-    reconcile(this.head, columns, (each) => each, newColumn, () => {});
+    reconcile(
+      this.head,
+      columns,
+      (each) => each,
+      newColumn,
+      () => {},
+    );
     const here = running && context.symbol ? `${context.symbol} ${context.timeframe ?? ""}` : null;
-    reconcile(this.body, rows, (each) => (each.name === null ? `# ${each.index}` : `s ${each.name}`), newRow, (node, symbol) => fillRow(node, symbol, frames, here));
+    reconcile(
+      this.body,
+      rows,
+      (each) => (each.name === null ? `# ${each.index}` : `s ${each.name}`),
+      newRow,
+      (node, symbol) => fillRow(node, symbol, frames, here),
+    );
   }
 }
 
@@ -61,45 +75,66 @@ function newColumn(column) {
 
 function newRow(symbol) {
   const title = symbol.name ?? "–";
-  return element("tr", { class: symbol.name === null ? "to-come" : null }, element("th", { scope: "row", title }, title));
+  return element(
+    "tr",
+    { class: symbol.name === null ? "to-come" : null },
+    element("th", { scope: "row", title }, title),
+  );
 }
 
 function fillRow(row, symbol, frames, here) {
-  if (symbol.name === null) {
-    reconcile(row, ["", ...frames, ...ENDS], (_, index) => index, () => element("td", {}), () => {});
-    return;
-  }
   const cells = [
-    ...frames.map((frame) => ({ key: `t ${frame}`, cell: symbol.timeframes.get(frame), here: here === `${symbol.name} ${frame}` })),
+    ...frames.map((frame) => ({
+      key: `t ${frame}`,
+      cell: symbol.timeframes?.get(frame),
+      here: here === `${symbol.name} ${frame}`,
+    })),
     ...ENDS.map(([key]) => ({ key, cell: symbol[key], end: true })),
   ];
-  row.keyed ??= new Map();
-  if (!row.keyed.has("name")) row.keyed.set("name", row.firstElementChild);
+  row.keyed ??= new Map([["name", row.firstElementChild]]);
   reconcile(row, [{ key: "name" }, ...cells], (each) => each.key, newCell, fillCell);
 }
 
 function newCell({ end }) {
   if (end) return element("td", { class: "end" });
-  const fill = ([kind]) => element("span", { class: "fill", "data-kind": kind }, element("span", { class: "fill-words" }));
+  const fill = ([kind]) =>
+    element("span", { class: "fill", "data-kind": kind }, element("span", { class: "fill-words" }));
   return element("td", { class: "cell" }, ...PARTS.map(fill));
 }
 
 function fillCell(node, { key, cell, here, end }) {
   if (key === "name") return;
   if (end) {
-    node.dataset.state = cell.failed ? "failed" : cell.done ? "done" : "waiting";
-    setText(node, cell.failed ? "failed" : cell.done ? "done" : "");
+    const state = cell?.failed ? "failed" : cell?.done ? "done" : "waiting";
+    node.dataset.state = state;
+    setText(node, state === "waiting" ? "" : state);
     return;
   }
   const parts = cell ? PARTS.map(([kind, word]) => ({ ...cell[kind], word })) : [];
   const failed = parts.some((each) => each.failed);
   const done = parts.length > 0 && parts.every((each) => each.total !== null && each.done >= each.total);
-  node.dataset.state = failed ? "failed" : done ? "done" : here ? "active" : parts.length ? "partly" : "waiting";
+  node.dataset.state = failed
+    ? "failed"
+    : done
+      ? "done"
+      : here
+        ? "active"
+        : parts.length
+          ? "partly"
+          : "waiting";
   for (const [index, bar] of [...node.children].entries()) {
     const { done: finished = 0, total = null, failed: broken, word } = parts[index] ?? {};
     setProperty(bar, "--ratio", total ? Math.min(finished / total, 1) : 0);
     const counted = index > 0 && total !== null;
-    setText(bar.firstChild, broken ? "failed" : counted ? `${finished}/${total}` : "");
+    // A load has no room for words.
+    setText(
+      bar.firstChild,
+      index > 0 && (broken || (index === 1 && parts[0]?.failed))
+        ? "failed"
+        : counted
+          ? `${finished}/${total}`
+          : "",
+    );
     setAttribute(bar, "title", total === null || !word ? null : `${word} ${finished} of ${total}`);
   }
 }

@@ -67,22 +67,35 @@ export class OperationView {
   async load() {
     const operation = await api.operation(this.id);
     if (operation === null) return this.missing();
-    const [history] = await Promise.all([api.metrics(this.id), this.read()]);
-    this.newest = this.cursor;
-    this.steps.learn(history.metrics);
     if (this.closed) return;
     if (!this.hero) this.build();
     this.take(operation);
+    // Many steps come in many pages: what is there already is shown.
+    const [history] = await Promise.all([api.metrics(this.id), this.read()]);
+    this.newest = this.cursor;
+    this.steps.learn(history.metrics);
+    this.show();
+    this.node.removeAttribute("aria-busy");
   }
 
   /** The checkpoints that REST has beyond those read before; open ones too, of which the stream does not speak. */
   async read() {
-    this.cursor = await api.checkpoints(this.id, this.cursor, (page) => this.steps.add(page));
+    this.cursor = await api.checkpoints(this.id, this.cursor, (page) => {
+      this.steps.add(page);
+      this.draw();
+    });
   }
 
   missing() {
     this.node.removeAttribute("aria-busy");
-    this.node.replaceChildren(element("p", { class: "notice" }, `There is no operation ${this.id}. `, element("a", { href: "#/" }, "All operations")));
+    this.node.replaceChildren(
+      element(
+        "p",
+        { class: "notice" },
+        `There is no operation ${this.id}. `,
+        element("a", { href: "#/" }, "All operations"),
+      ),
+    );
     this.shell.link("ended", "not found");
   }
 
@@ -99,8 +112,14 @@ export class OperationView {
     this.failures = new Failures();
     const parts = [this.phases, this.matrix, this.curves].map((each) => each.node);
     const after = [this.slowest, this.time].map((each) => each.node);
-    this.node.removeAttribute("aria-busy");
-    this.node.replaceChildren(this.hero.node, this.banner.node, element("div", { class: "grid above" }, ...parts), this.failures.node, this.waterfall.node, element("div", { class: "grid below" }, ...after));
+    this.node.replaceChildren(
+      this.hero.node,
+      this.banner.node,
+      element("div", { class: "grid above" }, ...parts),
+      this.failures.node,
+      this.waterfall.node,
+      element("div", { class: "grid below" }, ...after),
+    );
   }
 
   follow() {
@@ -135,7 +154,10 @@ export class OperationView {
   take(operation) {
     const before = this.operation;
     this.operation = operation;
-    if (before && condition(before) !== condition(operation)) announce(`${operation.name}: ${condition(operation)}${operation.error ? `, ${operation.error.type}` : ""}`);
+    if (before && condition(before) !== condition(operation))
+      announce(
+        `${operation.name}: ${condition(operation)}${operation.error ? `, ${operation.error.type}` : ""}`,
+      );
     this.draw();
   }
 
@@ -171,14 +193,20 @@ export class OperationView {
     const at = performance.now();
     if (at - (this.lookedAt ?? at - LOST_LOOK_AGAIN) < LOST_LOOK_AGAIN) return;
     this.lookedAt = at;
-    this.catchUp().then(() => !ended(this.operation) && this.follow(), () => {});
+    this.catchUp().then(
+      () => !ended(this.operation) && this.follow(),
+      () => {},
+    );
   }
 
   show() {
     const { operation, steps } = this;
     if (this.closed || !this.hero) return;
     const live = !ended(operation);
-    this.shell.title(`${live ? `${percent(operation.percentage)} ` : `${condition(operation)}: `}${operation.name}`, this.id);
+    this.shell.title(
+      `${live ? `${percent(operation.percentage)} ` : `${condition(operation)}: `}${operation.name}`,
+      this.id,
+    );
     this.hero.show(operation);
     this.banner.show(operation);
     this.phases.show(operation);

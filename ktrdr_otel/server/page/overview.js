@@ -2,11 +2,11 @@
 
 import { sharp } from "./canvas.js";
 import { element } from "./dom.js";
-import { KINDS } from "./steps.js";
 
 const LANE = 5;
 const GAP = 2;
 const PAD = 4;
+const MOST = 16; // lanes
 
 export class Overview {
   constructor(span, colours, changed) {
@@ -16,18 +16,24 @@ export class Overview {
     this.canvas = element("canvas", { class: "overview", "aria-hidden": "true" });
     this.canvas.addEventListener("pointerdown", (event) => this.grab(event));
     this.canvas.addEventListener("pointermove", (event) => this.drag(event));
-    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => (this.held = null));
+    for (const name of ["pointerup", "pointercancel"])
+      this.canvas.addEventListener(name, () => (this.held = null));
     this.canvas.addEventListener("dblclick", () => (span.all(), changed()));
   }
 
   draw(steps, now) {
     const width = this.canvas.parentElement.clientWidth;
-    const kinds = Object.keys(KINDS).filter((kind) => steps.rows.some((row) => row.kind === kind));
-    const height = PAD * 2 + Math.max(3, kinds.length) * (LANE + GAP) - GAP;
+    const known = steps.lanes.slice(0, MOST);
+    const height = PAD * 2 + Math.max(3, known.length) * (LANE + GAP) - GAP;
     const context = sharp(this.canvas, width, height);
     if (!context) return;
     this.width = width;
-    const lanes = new Map(kinds.map((kind, index) => [kind, { y: PAD + index * (LANE + GAP), painted: -1, colour: this.colours.of(`kind-${kind}`) }]));
+    const lanes = new Map(
+      known.map(({ kind, colour }, index) => [
+        kind,
+        { y: PAD + index * (LANE + GAP), painted: -1, colour: this.colours.of(`kind-${colour}`) },
+      ]),
+    );
     for (const row of steps.rows) {
       const lane = lanes.get(row.kind);
       if (!lane) continue;

@@ -5,7 +5,12 @@ import { capital, count, words } from "./format.js";
 import { ended } from "./status.js";
 
 // What the live state calls the phase, where the plan has another word.
-const IN_THE_PLAN = { epoch: "training", batch: "training", indicator_computation: "preprocessing", fuzzy_generation: "preprocessing" };
+const IN_THE_PLAN = {
+  epoch: "training",
+  batch: "training",
+  indicator_computation: "preprocessing",
+  fuzzy_generation: "preprocessing",
+};
 
 export class Phases {
   constructor() {
@@ -21,14 +26,29 @@ export class Phases {
   /** The bars show what the operation's plan says; without one, the phase that it names. */
   show(operation) {
     const phases = Object.entries(operation.phases ?? {}).map(([name, units]) => ({ name, ...units }));
-    if (!phases.length && operation.phase) phases.push({ name: operation.phase, completed: operation.items_completed, planned: operation.items_planned });
-    reconcile(this.list, phases, (each) => each.name, create, (node, phase) => fill(node, phase, operation));
+    if (!phases.length && operation.phase)
+      phases.push({
+        name: operation.phase,
+        completed: operation.items_completed,
+        planned: operation.items_planned,
+      });
+    reconcile(
+      this.list,
+      phases,
+      (each) => each.name,
+      create,
+      (node, phase) => fill(node, phase, operation),
+    );
   }
 }
 
 function create({ name }) {
   const label = element("span", { class: "phase-name" }, capital(words(name)));
-  const bar = element("span", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-label": capital(words(name)) }, element("span", {}));
+  const bar = element(
+    "span",
+    { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-label": capital(words(name)) },
+    element("span", {}),
+  );
   return element("li", {}, label, element("span", { class: "number" }), bar);
 }
 

@@ -2,7 +2,6 @@
 
 import { element, reconcile, setProperty, setText } from "./dom.js";
 import { count, duration } from "./format.js";
-import { KINDS } from "./steps.js";
 
 const SHOWN = 10;
 
@@ -12,7 +11,15 @@ export class Slowest {
   constructor(redraw) {
     this.body = element("tbody", {});
     const choose = (by, text) =>
-      element("button", { type: "button", "aria-pressed": String(by === this.by), on: { click: () => this.choose(by, redraw) } }, text);
+      element(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(by === this.by),
+          on: { click: () => this.choose(by, redraw) },
+        },
+        text,
+      );
     this.buttons = { total: choose("total", "in total"), longest: choose("longest", "at once") };
     this.node = element(
       "section",
@@ -21,12 +28,26 @@ export class Slowest {
         "header",
         {},
         element("h2", { id: "slowest-title" }, "Slowest items"),
-        element("span", { class: "choice", role: "group", "aria-label": "Order" }, ...Object.values(this.buttons)),
+        element(
+          "span",
+          { class: "choice", role: "group", "aria-label": "Order" },
+          ...Object.values(this.buttons),
+        ),
       ),
       element(
         "table",
         { "aria-labelledby": "slowest-title" },
-        element("thead", {}, element("tr", {}, ...["Item", "Kind", "Times", "Longest", "Total"].map((each) => element("th", { scope: "col" }, each)))),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            ...["Item", "Kind", "Times", "Longest", "Total"].map((each) =>
+              element("th", { scope: "col" }, each),
+            ),
+          ),
+        ),
         this.body,
       ),
     );
@@ -34,24 +55,33 @@ export class Slowest {
 
   choose(by, redraw) {
     this.by = by;
-    for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(name === by));
+    for (const [name, button] of Object.entries(this.buttons))
+      button.setAttribute("aria-pressed", String(name === by));
     redraw();
   }
 
   /** The table shows the items of the steps so far. */
   show(steps) {
-    const items = [...steps.items.values()].sort((one, other) => other[this.by] - one[this.by]).slice(0, SHOWN);
+    const items = [...steps.items.values()]
+      .sort((one, other) => other[this.by] - one[this.by])
+      .slice(0, SHOWN);
     const most = items[0]?.[this.by] || 1;
-    reconcile(this.body, items, (each) => each.key, create, (node, item) => fill(node, item, item[this.by] / most));
+    reconcile(
+      this.body,
+      items,
+      (each) => each.key,
+      create,
+      (node, item) => fill(node, item, item[this.by] / most),
+    );
   }
 }
 
-function create({ name, kind }) {
+function create({ name, label, colour }) {
   return element(
     "tr",
     {},
     element("th", { scope: "row", title: name }, name),
-    element("td", { class: "kind" }, element("span", { class: "key", "data-kind": kind }, KINDS[kind])),
+    element("td", { class: "kind" }, element("span", { class: "key", "data-kind": colour }, label)),
     ...["times", "longest", "total"].map((each) => element("td", { class: `number ${each}` })),
   );
 }

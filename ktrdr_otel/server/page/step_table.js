@@ -18,7 +18,11 @@ export class StepTable {
       { on: { toggle: () => this.show(this.rows) } },
       element("summary", {}, "Steps as a table"),
       this.note,
-      element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Steps as a table" }, element("table", {}, element("thead", {}, element("tr", {}, ...heading)), this.body)),
+      element(
+        "div",
+        { class: "scroll", tabindex: "0", role: "group", "aria-label": "Steps as a table" },
+        element("table", {}, element("thead", {}, element("tr", {}, ...heading)), this.body),
+      ),
     );
   }
 
@@ -26,13 +30,25 @@ export class StepTable {
   show(rows) {
     this.rows = rows;
     if (!this.node.open) return;
-    setText(this.note, rows.length > SHOWN ? `The newest ${SHOWN} of the ${rows.length} in view; zoom in or filter for others.` : "");
+    setText(
+      this.note,
+      rows.length > SHOWN
+        ? `The newest ${SHOWN} of the ${rows.length} in view; zoom in or filter for others.`
+        : "",
+    );
     reconcile(this.body, rows.slice(-SHOWN).reverse(), (row) => row.checkpoint.span_id, create, fill);
   }
 }
 
 function create(row) {
-  return element("tr", {}, element("th", { scope: "row" }, describe(row)), element("td", { class: "number" }, clock(row.start)), element("td", { class: "number" }), element("td", {}));
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, describe(row)),
+    element("td", { class: "number" }, clock(row.start)),
+    element("td", { class: "number" }),
+    element("td", {}),
+  );
 }
 
 function fill(node, row) {

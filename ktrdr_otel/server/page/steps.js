@@ -1,10 +1,10 @@
 // The steps of one operation and what is counted from them. A step may be told twice and in any order:
 // the page reads them from two sources (REST and the stream), and counts each finished one once.
 
-import { moment } from "./format.js";
+import { capital, moment, words } from "./format.js";
 
-/** What a step is, for its colour and its lane. */
-export const KINDS = {
+// What a step of a training is, in the order of the lanes.
+const KINDS = {
   load: "Loading",
   indicator: "Indicators",
   fuzzy: "Fuzzy sets",
@@ -12,7 +12,6 @@ export const KINDS = {
   preparation: "Preparation",
   epoch: "Epochs",
   evaluation: "Evaluation",
-  other: "Other steps",
   hold: "Holds",
 };
 
@@ -25,16 +24,24 @@ const KIND_OF_TYPE = {
   hold: "hold",
 };
 
-/** The kind of a checkpoint; `container` for one that only holds others. */
-export function kindOf(checkpoint) {
+const STRANGERS = 6; // colours for kinds that only the observed program knows
+
+/** The kind of a checkpoint: one of a training's, `container` for what only holds others, else its own word. */
+function kindOf(checkpoint) {
   const type = checkpoint.progress_type;
   if (type === null) return "container";
   if (type === "preprocessing") return checkpoint.step === "loading_data" ? "load" : "shape";
-  return KIND_OF_TYPE[type] ?? "other";
+  // A word of a stranger that is also one of ours is not ours.
+  return Object.hasOwn(KIND_OF_TYPE, type) ? KIND_OF_TYPE[type] : `word ${type}`;
 }
 
+// Beyond so many the oldest leave the waterfall; what is counted from them stays counted.
+const KEPT = 50_000;
+
 export class Steps {
+  kinds = new Map(); // kind -> { kind, label, colour }, of what has been seen
   rows = []; // by start; a container before what it holds
+  left = 0; // how many were kept once
   symbols = new Map(); // name -> { name, timeframes: Map, features, labels }
   timeframes = new Set();
   items = new Map(); // kind and name -> { kind, name, count, total, longest }
@@ -67,22 +74,60 @@ export class Steps {
     if (history.length) this.version += 1;
   }
 
+  /** The kinds that have been seen: a training's in their order, then others as they came. */
+  get lanes() {
+    const known = Object.keys(KINDS).filter((kind) => this.kinds.has(kind));
+    const strange = [...this.kinds.keys()].filter(
+      (kind) => !Object.hasOwn(KINDS, kind) && kind !== "container",
+    );
+    return [...known, ...strange].map((kind) => this.kinds.get(kind));
+  }
+
   /** The step's holder, or undefined. */
   parent(row) {
     return this.#bySpan.get(row.checkpoint.parent_span_id);
   }
 
   #row(checkpoint) {
-    const row = { checkpoint, kind: kindOf(checkpoint), start: moment(checkpoint.started_at), end: null };
+    const { kind, colour } = this.#kind(checkpoint);
+    const row = {
+      checkpoint,
+      kind,
+      colour: `kind-${colour}`,
+      start: moment(checkpoint.started_at),
+      end: null,
+    };
     this.#bySpan.set(checkpoint.span_id, row);
     return row;
   }
 
+  #kind(checkpoint) {
+    const kind = kindOf(checkpoint);
+    let known = this.kinds.get(kind);
+    if (known) return known;
+    const ours = kind === "container" || Object.hasOwn(KINDS, kind);
+    const label = ours ? KINDS[kind] : capital(words(checkpoint.progress_type));
+    const strange = [...this.kinds.values()].filter((each) => each.colour.startsWith("other-")).length;
+    known = { kind, label, colour: ours ? kind : `other-${strange % STRANGERS}` };
+    this.kinds.set(kind, known);
+    return known;
+  }
+
   #place(fresh) {
-    if (fresh.length > 64) {
-      this.rows = this.rows.concat(fresh).sort(order);
-      return;
-    }
+    if (fresh.length > 64) this.rows = this.rows.concat(fresh).sort(order);
+    else this.#insert(fresh);
+    // Some more than there have to, so that it is seldom; those that are open are still to be told as finished.
+    if (this.rows.length > KEPT * 1.1) this.#leave(this.rows.length - KEPT);
+  }
+
+  #leave(many) {
+    const leaving = new Set(this.rows.slice(0, many).filter((row) => row.end !== null));
+    for (const row of leaving) this.#bySpan.delete(row.checkpoint.span_id);
+    this.rows = this.rows.filter((row) => !leaving.has(row));
+    this.left += leaving.size;
+  }
+
+  #insert(fresh) {
     // Nearly all come at the end.
     for (const row of fresh) {
       let place = this.rows.length;
@@ -108,10 +153,12 @@ export class Steps {
   }
 
   #item({ checkpoint, kind }, length) {
-    const name = kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
+    const name =
+      kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
     const key = `${kind} ${name}`;
     let item = this.items.get(key);
-    if (!item) this.items.set(key, (item = { key, kind, name, count: 0, total: 0, longest: 0 }));
+    if (!item)
+      this.items.set(key, (item = { key, ...this.kinds.get(kind), name, count: 0, total: 0, longest: 0 }));
     item.count += 1;
     item.total += length;
     item.longest = Math.max(item.longest, length);
@@ -126,7 +173,8 @@ export class Steps {
     if (checkpoint.symbol === null) return;
     let symbol = this.symbols.get(checkpoint.symbol);
     if (!symbol) this.symbols.set(checkpoint.symbol, (symbol = newSymbol(checkpoint.symbol)));
-    if (kind === "shape") return change(symbol, checkpoint.step === "creating_features" ? "features" : "labels");
+    if (kind === "shape")
+      return change(symbol, checkpoint.step === "creating_features" ? "features" : "labels");
     if (checkpoint.timeframe === null) return;
     this.timeframes.add(checkpoint.timeframe);
     let cell = symbol.timeframes.get(checkpoint.timeframe);

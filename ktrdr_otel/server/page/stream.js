@@ -7,6 +7,11 @@ import { LoginNeeded } from "./api.js";
 
 const SHORTEST = 500;
 const LONGEST = 8000;
+// A browser opens six connections to a server at most, and each stream holds one: a page that nobody has
+// looked at for a while gives its own back and asks now and then.
+const AWAY = 60_000;
+const ASK_AGAIN = 30_000;
+const UNSEEN = "paused while unseen";
 // The server sends the state at least every fifteen seconds; a line that is silent for longer is dead.
 const SILENCE = 45_000;
 
@@ -30,7 +35,7 @@ async function run(url, place, hears, stopped) {
     try {
       if (!first) await hears.again();
       first = false;
-      reason = await once(url, place, hears, stopped, () => (wait = SHORTEST));
+      reason = away() ? UNSEEN : await once(url, place, hears, stopped, () => (wait = SHORTEST));
       if (reason === "login") return hears.link("login", "log in");
     } catch (fault) {
       if (stopped.aborted) return;
@@ -38,6 +43,10 @@ async function run(url, place, hears, stopped) {
     }
     if (stopped.aborted) return;
     hears.link("waiting", reason);
+    if (reason === UNSEEN) {
+      await Promise.race([pause(ASK_AGAIN, stopped), comeback()]);
+      continue;
+    }
     await pause(wait * (0.75 + Math.random() / 2), stopped);
     wait = Math.min(wait * 2, LONGEST);
   }
@@ -65,10 +74,12 @@ async function once(url, place, hears, stopped, opened) {
       else if (data !== null) hears.event(message.name, data, message.id);
       // After the event was heard: one that was cut off in between is sent again.
       if (message.id !== null) place.last = message.id;
+      if (away()) return UNSEEN; // something is said every few seconds, so this is asked often enough
     }
     return farewell;
   } finally {
     clearTimeout(watchdog);
+    quiet.abort();
   }
 }
 
@@ -109,5 +120,22 @@ function pause(milliseconds, stopped) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
     stopped.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}
+
+let hiddenAt = document.hidden ? performance.now() : null;
+document.addEventListener("visibilitychange", () => (hiddenAt = document.hidden ? performance.now() : null));
+
+const away = () => hiddenAt !== null && performance.now() - hiddenAt > AWAY;
+
+/** Settles when the page comes into view. */
+function comeback() {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
   });
 }

@@ -2,7 +2,6 @@
 
 import { element, reconcile, setProperty, setText } from "./dom.js";
 import { duration } from "./format.js";
-import { KINDS } from "./steps.js";
 
 export class TimeSpent {
   constructor() {
@@ -19,14 +18,26 @@ export class TimeSpent {
 
   /** Each kind has its share of the time that finished steps took. */
   show(steps) {
-    const kinds = Object.keys(KINDS).filter((kind) => steps.spent.has(kind));
+    const lanes = steps.lanes.filter((each) => steps.spent.has(each.kind));
     const total = [...steps.spent.values()].reduce((sum, each) => sum + each, 0) || 1;
-    reconcile(this.whole, kinds, (kind) => kind, (kind) => element("span", { "data-kind": kind }), (node, kind) => setProperty(node, "--ratio", steps.spent.get(kind) / total));
-    reconcile(this.list, kinds, (kind) => kind, create, (node, kind) => fill(node, steps.spent.get(kind), total));
+    const spent = (each) => steps.spent.get(each.kind);
+    const key = (each) => each.kind;
+    reconcile(this.whole, lanes, key, newShare, (node, each) =>
+      setProperty(node, "--ratio", spent(each) / total),
+    );
+    reconcile(this.list, lanes, key, create, (node, each) => fill(node, spent(each), total));
   }
 }
 
-const create = (kind) => element("li", {}, element("span", { class: "key", "data-kind": kind }, KINDS[kind]), element("span", { class: "number" }), element("span", { class: "number quiet" }));
+const newShare = ({ colour }) => element("span", { "data-kind": colour });
+const create = ({ label, colour }) =>
+  element(
+    "li",
+    {},
+    element("span", { class: "key", "data-kind": colour }, label),
+    element("span", { class: "number" }),
+    element("span", { class: "number quiet" }),
+  );
 
 function fill(node, spent, total) {
   setText(node.children[1], duration(spent));

@@ -1,0 +1,58 @@
+"""Trainings of the sample strategy, slow enough to be watched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.data import write_samples
+from tests.browser.serving import environment
+
+STRATEGY = Path(__file__).parents[2] / "pipeline" / "strategies" / "momentum_daily_weekly.yaml"
+
+# The command line, with a pause in each indicator and epoch, and a loader that may fail at a symbol.
+_SLOW = """
+import sys, time
+from contextlib import contextmanager
+import pipeline.training_pipeline as training
+pause, failing = float(sys.argv.pop(1)), sys.argv.pop(1)
+loads, computes, scope = training.load_bars, training.IndicatorEngine.compute, training._epoch_scope
+def load(folder, symbol, *rest):
+    if symbol == failing:
+        raise ConnectionError(f"Failed to load {symbol}: Connection timeout")
+    return loads(folder, symbol, *rest)
+def compute(*arguments):
+    time.sleep(pause)
+    return computes(*arguments)
+@contextmanager
+def slow(*arguments):
+    with scope(*arguments) as record:
+        time.sleep(pause * 8)
+        yield record
+training.load_bars, training.IndicatorEngine.compute, training._epoch_scope = load, compute, slow
+from ktrdr_otel.__main__ import main
+main()
+"""
+
+
+def start_training(
+    database: Path,
+    folder: Path,
+    operation_id: str,
+    *,
+    pause: float = 0.005,
+    failing: str = "",
+    symbols: str = "AAPL,MSFT",
+    epochs: int = 8,
+) -> "subprocess.Popen[bytes]":
+    """A training that runs."""
+    bars = folder / "bars"
+    if not bars.exists():
+        write_samples(bars)
+    arguments = ["train", str(STRATEGY), "--data", str(bars), "--output", str(folder / "runs"), "--seed", "7"]
+    chosen = ["--symbols", symbols, "--epochs", str(epochs), "--operation-id", operation_id]
+    return subprocess.Popen(
+        [sys.executable, "-c", _SLOW, str(pause), failing, *arguments, *chosen],
+        env=environment(database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
