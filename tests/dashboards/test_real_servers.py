@@ -38,7 +38,7 @@ def step(index, seconds, name="RSI"):
         time.sleep(seconds)
 
 kind, database = sys.argv[1:]
-plan = Plan.training(steps=1, indicators=60, fuzzy_sets=20, epochs=40)
+plan = Plan.training(steps=0, indicators=60, fuzzy_sets=20, epochs=40, preparation=0, evaluation=0)
 with contextlib.suppress(ValueError), observe(kind, operation_type="training", operation_id=kind, database=database,
                                              display="off", plan=plan):
     for index in range(1, 21):
