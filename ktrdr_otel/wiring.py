@@ -23,6 +23,7 @@ from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
 from ktrdr_otel.exporters.providers import choose_provider
+from ktrdr_otel.notify import check_notify, start_beside
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import NewOperation
@@ -170,6 +171,8 @@ def begin(
 
     Raises `OperationExistsError` and `SettingsError`.
     """
+    if settings.notify is not None:
+        check_notify(settings.notify.get_secret_value())
     run = runtime(settings)
     service = run.service(settings)
     pinned = choose_provider(
@@ -201,6 +204,8 @@ def begin(
         context.deactivate(active)
         pinned.shutdown(0)
         raise
+    if settings.notify is not None:
+        start_beside(settings.database_url, operation_id, settings.notify.get_secret_value())
     display = choose_display(settings.display)
     allowances = service.allowances()
     watch = run.watch(settings, service, allowances)
