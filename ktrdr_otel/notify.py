@@ -1,7 +1,7 @@
 """Messages about stalls, recoveries and ends, sent by Apprise from a thread or process that nothing waits for.
 
-A run that hangs cannot speak, so `observe` starts a small process that follows its record (`ktrdr_otel.notifying`), told
-through its standard input what to follow and where to send.
+A run that hangs cannot speak, so `observe` starts a small process that follows its record (`ktrdr_otel.notifying`),
+told through its standard input what to follow and where to send.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What does a watched process pay for its watcher, and what does the watcher take?
 
-The same work, observed, with and without a watcher, in processes of their own, in turn. CPU time is the observed process's;
-the watcher's own memory and CPU share are read from the kernel while it watches.
+The same work, observed, with and without a watcher, in processes of their own, in turn. CPU time is the observed
+process's; the watcher's own memory and CPU share are read from the kernel while it watches.
 """
 
 import os
