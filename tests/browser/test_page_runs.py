@@ -170,3 +170,27 @@ def test_the_dialog_can_be_left_and_nothing_is_cancelled(
     job.do("step", "load", item="MSFT", index=2, total=2)
     assert job.end() == 0
     expect(page.locator(".hero")).to_have_attribute("data-condition", "completed")
+
+
+def test_links_lead_to_the_trace_and_the_dashboard_of_this_run(tmp_path: Path, open_page: OpenPage) -> None:
+    """They are made from the server's settings, and open beside the page without telling where they come from."""
+    templates = [
+        "--trace-url",
+        "http://jaeger/t/{trace_id}",
+        "--dashboard-url",
+        "http://grafana/{operation_id}",
+    ]
+    server = Server(tmp_path / "operations.db", templates)
+    server.start()
+    try:
+        assert Puppet(server.database, "linked run").end() == 0
+        page = open_page(server, "/#/operations/linked%20run").page
+        trace_id = server.ask("/operations/linked%20run")["trace_id"]
+        trace = page.get_by_role("link", name="Trace")
+        expect(trace).to_have_attribute("href", f"http://jaeger/t/{trace_id}")
+        expect(trace).to_have_attribute("rel", "noopener noreferrer")
+        expect(page.get_by_role("link", name="Dashboard")).to_have_attribute(
+            "href", "http://grafana/linked%20run"
+        )
+    finally:
+        server.stop()
