@@ -27,12 +27,13 @@ from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import NewOperation
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.stack import py_spy
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.plan import Plan
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import open_store
-from ktrdr_otel.watcher.starter import Watch, can_watch, py_spy
+from ktrdr_otel.watcher.starter import Watch, can_watch
 
 logger = logging.getLogger(__name__)
 

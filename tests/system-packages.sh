@@ -12,6 +12,9 @@ need() { # package, then a file or command that it brings
 
 need postgresql "/usr/lib/postgresql/*/bin/initdb"
 need chromium chromium
+need prometheus promtool
+need prometheus-alertmanager amtool
+need docker-compose docker-compose
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

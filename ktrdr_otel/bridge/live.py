@@ -323,7 +323,7 @@ class LiveOperation:
         """The trace says it too: as events of the root, the only span that is surely still open."""
         root = self._active.root
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        message = self._bridge.message
+        message = self._bridge.message or "what comes before its first step"
         seconds = (until_ns - since_ns) / 1e9
         logger.warning("operation %s stood still for %.1f s in %s", self.operation_id, seconds, message)
         if root is not None:

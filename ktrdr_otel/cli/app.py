@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 from ktrdr_otel.cli.doctor import doctor
+from ktrdr_otel.cli.drill import drill
 from ktrdr_otel.cli.operations import operations
 from ktrdr_otel.cli.output import USAGE, fail, say_error
 from ktrdr_otel.cli.serve import serve
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
     app.add_typer(operations, name="operations")
     app.command()(doctor)
     app.command()(serve)
+    app.command()(drill)
 
     @app.callback()
     def root(

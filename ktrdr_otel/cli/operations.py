@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json
-from ktrdr_otel.operations.models import Operation, OperationStatus
+from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json, service
+from ktrdr_otel.operations.models import Operation, OperationStatus, Stall
 
 operations = typer.Typer(
     help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
@@ -104,6 +104,47 @@ def cancel(
 
 
 @operations.command()
+def check(
+    operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
+) -> None:
+    """Say how an operation stands: for systemd, Kubernetes and cron.
+
+    Exit code 0 while it moves or has ended well, 1 when it is stalled, 2 when it has failed or is lost.
+    """
+    from ktrdr_otel.operations.sentence import sentence_of
+
+    with operations_of(database, url) as opened:
+        operation = opened.get(operation_id)
+    said = sentence_of(operation, datetime.now(UTC))
+    if as_json:
+        print_json({"operation_id": operation_id, "status": operation.status.value, "sentence": said})
+    else:
+        from ktrdr_otel.display.base import printable
+
+        typer.echo(printable(said))
+    raise typer.Exit(_code(operation))
+
+
+def _code(operation: Operation) -> int:
+    if operation.status in (OperationStatus.FAILED, OperationStatus.LOST):
+        return 2
+    return 1 if operation.stalled and not operation.suspended else 0
+
+
+@operations.command()
+def stack(operation_id: OperationId, database: Database = None) -> None:
+    """Print the stacks of all threads of a running operation on this machine, now."""
+    from ktrdr_otel.display.base import printable
+
+    with service(database) as opened:
+        taken = opened.stack(operation_id)
+    if not taken.is_there:
+        fail(taken.text)
+    for line in taken.text.splitlines():
+        typer.echo(printable(line))
+
+
+@operations.command()
 def watch(
     operation_id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     database: Database = None,
@@ -131,6 +172,7 @@ def watch(
 def _facts(operation: Operation) -> list[tuple[str, str]]:
     from ktrdr_otel.clock import isoformat
     from ktrdr_otel.display.base import seconds_text
+    from ktrdr_otel.operations.sentence import sentence_of
 
     now = datetime.now(UTC)
     facts = [
@@ -147,6 +189,10 @@ def _facts(operation: Operation) -> list[tuple[str, str]]:
             seconds_text(max(((operation.ended_at or now) - operation.started_at).total_seconds(), 0.0)),
         ),
     ]
+    if operation.slow or operation.stalled or operation.suspended:
+        facts.append(("stands", sentence_of(operation, now)))
+    if operation.stall is not None:
+        facts.extend(_stall(operation.stall))
     if operation.last_progress_at is not None and operation.ended_at is None:
         since = max((now - operation.last_progress_at).total_seconds(), 0.0)
         facts.append(("last progress", f"{seconds_text(since)} ago"))
@@ -156,6 +202,19 @@ def _facts(operation: Operation) -> list[tuple[str, str]]:
     facts.extend(_ending(operation))
     facts.append(("next", _next(operation)))
     return facts
+
+
+def _stall(stall: Stall) -> list[tuple[str, str]]:
+    from ktrdr_otel.clock import isoformat
+
+    until = "now" if stall.until is None else isoformat(stall.until)
+    facts = [
+        ("stall", f"{isoformat(stall.since)} to {until} in {stall.step}"),
+        ("activity", stall.activity),
+    ]
+    return facts + [
+        ("stack" if line == 0 else "", text) for line, text in enumerate(stall.stack.splitlines())
+    ]
 
 
 def _conditions(operation: Operation) -> list[str]:

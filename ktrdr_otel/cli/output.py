@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
 from ktrdr_otel.display.base import printable
 from ktrdr_otel.display.strict_json import strict_json
-from ktrdr_otel.errors import KtrdrOtelError
+from ktrdr_otel.errors import KtrdrOtelError, StoreError
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def operations_of(database: str | None, url: str | None) -> Iterator[Operations]
     """The operations of that server, else of that store, else of the store that the environment names."""
     if url is None:
         with service(database) as opened:
+            with suppress(StoreError):  # a store that may only be read is looked at all the same
+                opened.reap()
             yield opened
         return
     if database is not None:

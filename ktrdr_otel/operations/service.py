@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.operations import lease
@@ -18,6 +18,8 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
+from ktrdr_otel.operations.stack import py_spy
+from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
@@ -29,6 +31,14 @@ logger = logging.getLogger(__name__)
 _NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
+
+
+class StackTaken(NamedTuple):
+    """The stacks of a process, or why there are none."""
+
+    is_there: bool
+    text: str
+
 
 ProgressListener = Callable[[str, Progress], None]
 
@@ -206,6 +216,22 @@ class OperationsService:
             floor_seconds=settings.stall_floor_seconds,
             unknown_seconds=settings.stall_unknown_seconds,
         )
+
+    def stack(self, operation_id: str) -> StackTaken:
+        """All threads of the operation's process, taken now; the process has to be on this machine.
+
+        Raises `UnknownOperationError`.
+        """
+        stored = self._store.get(operation_id)
+        worker = stored.heartbeat.worker
+        if stored.operation.status is not OperationStatus.RUNNING:
+            return StackTaken(False, f"operation {operation_id} is {stored.operation.status.value}")
+        if worker.boot_id != boot_id() or worker.pid_namespace != pid_namespace():
+            return StackTaken(False, f"operation {operation_id} runs on {worker.host or 'another machine'}")
+        if lease.look(worker) != worker.pid_started_ticks:
+            return StackTaken(False, f"process {worker.pid} is gone")
+        taken = take_stack(py_spy(), worker.pid)
+        return StackTaken(False, taken) if isinstance(taken, str) else StackTaken(True, taken.text())
 
     def reap(self) -> Sequence[str]:
         """Operations whose process is gone are stored as lost; returns those that this call declared so.

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ktrdr_otel import semconv
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import StoreError, UnknownOperationError
+from ktrdr_otel.metrics.prometheus import PrometheusFace
 from ktrdr_otel.operations.json_form import checkpoint_json, operation_json
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
@@ -23,6 +24,7 @@ from ktrdr_otel.server.forms import (
     OperationForm,
     OperationsPage,
     Problem,
+    StackForm,
 )
 from ktrdr_otel.server.hub import Hub
 from ktrdr_otel.server.settings import ServerSettings
@@ -46,6 +48,7 @@ EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 operations_api = APIRouter(prefix="/api/v1/operations", tags=["operations"])
+metrics_api = APIRouter(tags=["metrics"])
 health_api = APIRouter(tags=["health"])
 
 OperationId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -156,6 +159,31 @@ def cancel_operation(backend: Asked, operation_id: OperationId, form: CancelForm
     reason = (form or CancelForm()).reason
     backend.service.request_cancel(operation_id, reason)
     return as_json({"operation_id": operation_id, "cancel_requested": True, "reason": reason}, status=202)
+
+
+@operations_api.get(
+    "/{operation_id}/stack",
+    response_model=StackForm,
+    responses={**UNKNOWN, 409: {"model": Problem, "description": "There is no stack to take"}},
+)
+def take_stack(backend: Asked, operation_id: OperationId) -> Response:
+    """Take the stacks of all threads of a running operation on the server's machine, now."""
+    taken = backend.service.stack(operation_id)
+    return as_json({"stack": taken.text}) if taken.is_there else problem(409, taken.text)
+
+
+@metrics_api.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus' text format, or OpenMetrics", "content": {"text/plain": {}}}
+    },
+)
+def metrics(request: Request) -> Response:
+    """Give all metrics, as Prometheus scrapes them."""
+    face: PrometheusFace = request.app.state.metrics
+    body, content_type = face.render(request.headers.get("accept", ""))
+    return Response(body, media_type=content_type)
 
 
 @health_api.get("/healthz", response_model=Health)

@@ -14,12 +14,16 @@ from starlette.staticfiles import StaticFiles
 
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.errors import StoreError
+from ktrdr_otel.metrics.health import health_points
+from ktrdr_otel.metrics.prometheus import PrometheusFace
+from ktrdr_otel.metrics.state import MetricsState
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.server.api import (
     EVERYWHERE,
     Backend,
     explain,
     health_api,
+    metrics_api,
     operation_form,
     operations_api,
     problem,
@@ -45,7 +49,9 @@ def create_app(service: OperationsService, settings: ServerSettings, clock: Cloc
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = Hub(service, lambda operation: operation_form(settings, operation))
         app.state.backend = Backend(service, settings, hub)
-        follower = Follower(service, hub.stored)
+        metrics = MetricsState()
+        app.state.metrics = PrometheusFace(metrics, lambda: health_points(service, hub.subscribers))
+        follower = Follower(service, hub.stored, metrics.stored)
         service.listen(hub.progressed)
         follower.start()
         tasks = [asyncio.create_task(hub.run())]
@@ -72,7 +78,7 @@ def create_app(service: OperationsService, settings: ServerSettings, clock: Cloc
     )
     app.state.bucket = Bucket()
     app.state.ingest = Ingest(service, clock)
-    for router in (operations_api, streams, traces_api, health_api):
+    for router in (operations_api, streams, traces_api, metrics_api, health_api):
         app.include_router(router)
     _add_page(app, settings)
     _leave_out_422(app)

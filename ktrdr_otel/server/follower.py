@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ktrdr_otel.errors import StoreError
-from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,9 @@ Deliver = Callable[[Sequence[Operation], Sequence[Checkpoint], int], None]
 class Follower:
     """Reads what any process has written within a tenth of a second, and judges once a second who still lives."""
 
-    def __init__(self, service: OperationsService, deliver: Deliver) -> None:
+    def __init__(self, service: OperationsService, *deliver: Deliver) -> None:
         self._service = service
-        self._deliver = deliver
+        self._deliverers = deliver
         self._changes = service.changes()
         self._running: set[str] = set()
         self._key: int | None = None
@@ -41,6 +41,10 @@ class Follower:
         self._stopped.set()
         self._changes.close()
         self._thread.join()
+
+    def _deliver(self, operations: Sequence[Operation], steps: Sequence[Checkpoint], sequence: int) -> None:
+        for deliver in self._deliverers:
+            deliver(operations, steps, sequence)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -72,5 +76,7 @@ class Follower:
             self._deliver([], steps, self._sequence)
         # Not every checkpoint is a step; those that are none need not be looked at again.
         self._sequence = max([self._sequence, highest, *(step.sequence for step in steps[-1:])])
+        if any(each.status is OperationStatus.LOST for each in operations):
+            self._service.reap()
         self._running = {each.operation_id for each in operations if not each.status.is_terminal}
         self._deliver(operations, steps, self._sequence)

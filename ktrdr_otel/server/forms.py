@@ -141,6 +141,12 @@ class CancelRequested(BaseModel):
     reason: str
 
 
+class StackForm(BaseModel):
+    """All threads of a process, the innermost frame first."""
+
+    stack: str
+
+
 class Problem(BaseModel):
     """What is wrong, in one sentence."""
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ktrdr_otel import semconv
+from ktrdr_otel.operations import stack
 from ktrdr_otel.operations.stalls import Condition, Silence, judge
 from ktrdr_otel.progress.messages import describe
 from ktrdr_otel.pulse import Pulse, Seen
-from ktrdr_otel.watcher import stack
 from ktrdr_otel.watcher.kernel import Load, Process, memory_limit
 from ktrdr_otel.watcher.record import Record
 

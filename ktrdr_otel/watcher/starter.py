@@ -4,10 +4,8 @@ import json
 import logging
 import os
 import select
-import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -131,9 +129,3 @@ class Watch:
         self.pid = int(told)
         allow_tracing_by(self.pid)
         return os.pidfd_open(self.pid)
-
-
-def py_spy() -> str | None:
-    """Where py-spy is: beside this Python, else on the path."""
-    beside = Path(sysconfig.get_path("scripts")) / "py-spy"
-    return str(beside) if beside.exists() else shutil.which("py-spy")

@@ -5,7 +5,10 @@ faulthandler crashes programs whose threads run while it dumps.
 """
 
 import json
+import shutil
 import subprocess
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 _TRIES = 4  # threads that come and go while it looks make it fail
@@ -73,3 +76,9 @@ def take(py_spy: str | None, pid: int) -> "Stacks | str":
 def _is_ours(thread: dict[str, Any]) -> bool:
     frames = thread.get("frames") or []
     return bool(frames) and str(thread.get("thread_name", "")).startswith("ktrdr-otel")
+
+
+def py_spy() -> str | None:
+    """Where py-spy is: beside this Python, else on the path."""
+    beside = Path(sysconfig.get_path("scripts")) / "py-spy"
+    return str(beside) if beside.exists() else shutil.which("py-spy")

@@ -1,0 +1,54 @@
+"""What boards have in common: variables, links to each other, marks where something stalled or ended."""
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType, VariableRefresh
+
+from dashboards.panels import SOURCE
+from dashboards.queries import ID
+from ktrdr_otel.metrics import instruments
+
+TAG: Final = "ktrdr-otel"
+
+
+def board(uid: str, title: str, description: str, *, of_operations: bool = True) -> dashboard.Dashboard:
+    """An empty board; `of_operations` gives it the variable that chooses them."""
+    made = (
+        dashboard.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags([TAG])
+        .refresh("5s")
+        .time("now-30m", "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .link(
+            dashboard.DashboardLink("Boards")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .as_dropdown(True)
+            .include_vars(True)
+            .keep_time(True)
+        )
+    )
+    if not of_operations:
+        return made
+    return made.with_variable(
+        dashboard.QueryVariable("operation")
+        .label("Operation")
+        .description("Which operations the board shows.")
+        .datasource(SOURCE)
+        .query(f"label_values({instruments.STARTED.series}, {ID})")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+    ).annotation(
+        dashboard.AnnotationQuery()
+        .name("Stalls")
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color("red")
+        .expr(f"max by ({ID}) ({instruments.STALLED.series}) == 1")
+    )

@@ -1,0 +1,98 @@
+"""The board **Preprocessing**: what it is at, what takes the time."""
+
+from grafana_foundation_sdk.builders import dashboard
+
+from dashboards.board import board
+from dashboards.panels import bars, grid, heat, lines, query
+from dashboards.queries import ITEM, PROGRESS_TYPE, TIMEFRAME, buckets, latest, mean_seconds, per_second
+from ktrdr_otel import semconv
+from ktrdr_otel.metrics import instruments as of
+
+_INDICATORS = f'{{{PROGRESS_TYPE}="{semconv.INDICATOR_COMPUTATION}"}}'
+_FUZZY = f'{{{PROGRESS_TYPE}="{semconv.FUZZY_GENERATION}"}}'
+
+
+def preprocessing() -> dashboard.Dashboard:
+    """The board."""
+    steps = of.CHECKPOINT_DURATION
+    return (
+        board("ktrdr-preprocessing", "Preprocessing", "What it is at, and what takes the time.")
+        .with_row(dashboard.Row("Now"))
+        .with_panel(
+            grid(
+                "Step under way",
+                "Which symbol, timeframe and indicator?",
+                "none",
+                query(latest(of.STEP_INFO, by=of.STEP_INFO.labels), instant=True),
+            )
+        )
+        .with_panel(
+            grid(
+                "Phase",
+                "Loading, indicators, fuzzy sets, or further?",
+                "none",
+                query(latest(of.PHASE_INFO, by=of.PHASE_INFO.labels), instant=True),
+                span=12,
+            )
+        )
+        .with_panel(
+            lines(
+                "Units per second",
+                "Is it moving, and how fast?",
+                "ops",
+                query(per_second(steps, [PROGRESS_TYPE]), f"{{{{{PROGRESS_TYPE}}}}}"),
+            )
+        )
+        .with_row(dashboard.Row("What takes the time"))
+        .with_panel(
+            bars(
+                "Slowest indicators",
+                "Which indicators take longest, on the mean?",
+                "s",
+                query(
+                    f"topk(10, {mean_seconds(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
+                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
+                    instant=True,
+                ),
+            )
+        )
+        .with_panel(
+            bars(
+                "Slowest fuzzy sets",
+                "Which fuzzy sets take longest, on the mean?",
+                "s",
+                query(
+                    f"topk(10, {mean_seconds(steps, _FUZZY, [ITEM, TIMEFRAME])})",
+                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
+                    instant=True,
+                ),
+            )
+        )
+        .with_panel(
+            heat(
+                "Time per indicator",
+                "How are their durations spread?",
+                query(buckets(steps, _INDICATORS), "{{le}}", exemplars=True),
+            )
+        )
+        .with_panel(
+            heat(
+                "Time per fuzzy set",
+                "How are their durations spread?",
+                query(buckets(steps, _FUZZY), "{{le}}", exemplars=True),
+            )
+        )
+        .with_panel(
+            lines(
+                "Mean per timeframe",
+                "Which timeframe is slow?",
+                "s",
+                query(
+                    mean_seconds(steps, _INDICATORS, [TIMEFRAME], "$__rate_interval"),
+                    f"{{{{{TIMEFRAME}}}}}",
+                    exemplars=True,
+                ),
+                span=24,
+            )
+        )
+    )

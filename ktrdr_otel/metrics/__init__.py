@@ -1,0 +1,1 @@
+"""Metrics as views of state: one table of instruments, made into numbers when somebody asks."""

@@ -1,0 +1,75 @@
+"""The scrape face: `/metrics`, in Prometheus' text format or as OpenMetrics with exemplars."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ktrdr_otel.metrics import instruments
+from ktrdr_otel.metrics.instruments import Instrument
+from ktrdr_otel.metrics.state import MetricsState, Point
+
+_BOUNDS: Final = {
+    instruments.CHECKPOINT_DURATION: instruments.CHECKPOINT_BOUNDS,
+    instruments.OPERATION_DURATION: instruments.OPERATION_BOUNDS,
+}
+Health = Callable[[], list[Point]]
+
+
+class PrometheusFace(Collector):
+    """Numbers made when they are asked for, on a registry of its own: nothing stale, nothing for ever."""
+
+    def __init__(self, state: MetricsState, health: Health) -> None:
+        self._state = state
+        self._health = health
+        self._registry = CollectorRegistry()
+        self._histograms = {
+            instrument: Histogram(
+                instrument.prometheus_name,
+                instrument.help,
+                instrument.labels,
+                buckets=bounds,
+                registry=self._registry,
+            )
+            for instrument, bounds in _BOUNDS.items()
+        }
+        self._registry.register(self)
+        state.observe = self._observe
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The text of all metrics, in the format that was asked for, and its content type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the registry would ask for every number to learn the names."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge and counter, as of now."""
+        families: dict[Instrument, Metric] = {}
+        for instrument, values, value in [*self._state.points(), *self._counters(), *self._health()]:
+            family = families.get(instrument)
+            if family is None:
+                kind = (
+                    CounterMetricFamily if instrument.kind is instruments.Kind.COUNTER else GaugeMetricFamily
+                )
+                family = families[instrument] = kind(
+                    instrument.prometheus_name, instrument.help, labels=instrument.labels
+                )
+            family.add_metric(list(values), value)  # type: ignore[attr-defined] # both kinds have it
+        yield from families.values()
+
+    def _counters(self) -> Iterator[Point]:
+        for kind, count in list(self._state.ended_total.items()):
+            yield instruments.OPERATIONS, kind, float(count)
+        yield instruments.CARDINALITY_OVERFLOW, (), float(self._state.overflowed)
+
+    def _observe(
+        self, instrument: Instrument, values: tuple[str, ...], value: float, trace_id: str | None
+    ) -> None:
+        exemplar = None if trace_id is None else {"trace_id": trace_id}
+        self._histograms[instrument].labels(*values).observe(value, exemplar)

@@ -1,0 +1,447 @@
+"""Slow, stalled, suspended or dead, told apart on real processes that really hang, freeze and die."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ktrdr_otel.operations.models import Operation, OperationStatus
+from ktrdr_otel.operations.sentence import sentence_of
+from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.settings import load_settings
+from ktrdr_otel.wiring import open_service
+
+SHORT = {
+    "KTRDR_OTEL_STALL_FLOOR_SECONDS": "2",
+    "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "2",
+    "KTRDR_OTEL_LEASE_SECONDS": "2",
+}
+STUCK_SECONDS = 7
+
+JOB = """
+import ctypes, os, subprocess, sys, threading, time
+from ktrdr_otel import checkpoint, hold, observe
+
+STUCK = float(sys.argv[3])
+
+def gil():
+    ctypes.PyDLL(None).sleep(int(STUCK))
+
+def busy():
+    ends = time.monotonic() + STUCK
+    while time.monotonic() < ends:
+        pass
+
+def silent_pipe():
+    reading, writing = os.pipe()
+    threading.Timer(STUCK, os.close, (writing,)).start()
+    os.read(reading, 1)
+
+def two_locks():
+    lock = threading.Lock()
+    def holder():
+        with lock:
+            time.sleep(STUCK)
+    thread = threading.Thread(target=holder, name="holder")
+    thread.start()
+    time.sleep(0.1)
+    with lock:
+        pass
+    thread.join()
+
+def slowly():
+    for index in range(4):
+        with checkpoint("slow", item="one", index=index + 1, total=4):
+            time.sleep(1.6)
+
+def held():
+    with hold("a broker", allowance_seconds=60):
+        time.sleep(STUCK)
+
+def nothing():
+    time.sleep(60)
+
+with observe("job", operation_id="job", database=sys.argv[1], display="off"):
+    for index in range(1, 6):
+        with checkpoint("load", item=f"w{index}", index=index, total=7):
+            time.sleep(0.5)
+    with checkpoint("indicator_computation", symbol="AAPL", symbol_index=1, total_symbols=2, timeframe="1h",
+                    indicator_name="RSI", indicator_index=15, total_indicators=40):
+        print("there", flush=True)
+        before = time.monotonic()
+        globals()[sys.argv[2]]()
+        print(time.monotonic() - before, flush=True)
+    for index in (6, 7):
+        with checkpoint("load", item=f"w{index}", index=index, total=7):
+            time.sleep(0.4)
+"""
+
+
+class Job:
+    """A running job, and its record."""
+
+    def __init__(self, process: "subprocess.Popen[str]", service: OperationsService) -> None:
+        self.process = process
+        self.service = service
+
+    def operation(self) -> Operation:
+        """As anyone sees it now."""
+        return self.service.get("job")
+
+    def until(self, wanted: Callable[[Operation], bool], timeout_seconds: float = 20) -> Operation:
+        """The first state that is wanted; what it saw on the way is told when there is none."""
+        deadline = time.monotonic() + timeout_seconds
+        seen: list[str] = []
+        while time.monotonic() < deadline:
+            operation = self.operation()
+            if wanted(operation):
+                return operation
+            said = sentence_of(operation, datetime.now(UTC))
+            if not seen or seen[-1] != said:
+                seen.append(said)
+            time.sleep(0.05)
+        raise AssertionError(seen)
+
+    def watcher(self, timeout_seconds: float = 10) -> int:
+        """The pid of its watcher."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            for path in Path("/proc").glob("[0-9]*"):
+                try:
+                    words = (path / "cmdline").read_bytes().split(b"\0")
+                    opened = {str(each.readlink()) for each in (path / "fd").iterdir()}
+                except OSError:
+                    continue
+                if b"-S" in words and any("ktrdr-otel" in each for each in opened):
+                    watched = _watched_by(int(path.name))
+                    if watched == self.process.pid:
+                        return int(path.name)
+            time.sleep(0.05)
+        raise AssertionError("it has no watcher")
+
+
+def _watched_by(pid: int) -> int | None:
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        try:
+            for line in info.read_text().splitlines():
+                if line.startswith("Pid:"):
+                    return int(line.split()[1])
+        except OSError:
+            continue
+    return None
+
+
+@contextmanager
+def job(
+    folder: Path, kind: str, *, database: str | None = None, stuck: float = STUCK_SECONDS, **more: str
+) -> Iterator[Job]:
+    """A job that gets stuck so, from its start to its end."""
+    place = database or str(folder / "operations.db")
+    open_service(load_settings(database=place)).close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOB, place, kind, str(stuck)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **SHORT, **more},
+    )
+    service = open_service(load_settings(database=place, lease_seconds=2))
+    try:
+        assert process.stdout is not None
+        yield Job(process, service)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        service.close()
+
+
+def there(running: Job) -> None:
+    """It is in the step where it gets stuck."""
+    assert running.process.stdout is not None
+    assert running.process.stdout.readline() == "there\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "activity", "function"),
+    [
+        ("gil", "waiting", "gil"),
+        ("busy", "one core busy", "busy"),
+        ("silent_pipe", "waiting", "silent_pipe"),
+        ("two_locks", "waiting", "two_locks"),
+    ],
+)
+def test_a_stall_is_told_with_what_the_process_does(
+    tmp_path: Path, kind: str, activity: str, function: str
+) -> None:
+    """Never lost, whoever holds the interpreter's lock; stalled soon after its allowance; completed afterwards."""
+    with job(tmp_path, kind) as running:
+        there(running)
+        stuck_at = time.monotonic()
+        operation = running.until(lambda each: each.stalled and each.stall is not None)
+        assert time.monotonic() - stuck_at < 2 + 2 + 3  # the allowance, and what a busy machine takes
+        sentence = sentence_of(operation, datetime.now(UTC))
+        assert "in Computing RSI (15/40) [1h] AAPL: " in sentence
+        assert operation.stall is not None
+        assert operation.stall.activity.startswith(activity), sentence
+        assert f"in {function}, " in sentence
+        assert f"    {function} (" in operation.stall.stack
+        if kind == "two_locks":
+            assert '"holder"' in operation.stall.stack
+            assert "    two_locks.<locals>.holder (" in operation.stall.stack
+        resumed = running.until(lambda each: not each.stalled)
+        assert resumed.status is not OperationStatus.LOST
+        took = float(running.process.stdout.readline())  # type: ignore[union-attr] # a pipe
+        assert STUCK_SECONDS - 0.1 <= took < STUCK_SECONDS + 3, (
+            "the observed program's own timing is what it was"
+        )
+        assert running.process.wait(20) == 0
+        ended = running.operation()
+        assert ended.status is OperationStatus.COMPLETED
+        assert ended.stall is not None
+        assert ended.stall.until is not None
+
+
+def test_a_stall_is_told_on_postgresql_too(tmp_path: Path, postgresql_url: str) -> None:
+    """The watcher speaks to both stores, without SQLAlchemy."""
+    with job(tmp_path, "gil", database=postgresql_url) as running:
+        there(running)
+        operation = running.until(lambda each: each.stalled and each.stall is not None)
+        assert "    gil (" in operation.stall.stack  # type: ignore[union-attr] # until it is there
+        running.process.kill()
+        lost = running.until(lambda each: each.status is OperationStatus.LOST)
+        assert str(lost.lost_reason).startswith(f"process {running.process.pid} ")
+
+
+@pytest.mark.parametrize("kind", ["slowly", "held"])
+def test_what_moves_or_said_so_is_silent(tmp_path: Path, kind: str) -> None:
+    """A slow run inside its allowances, and a declared hold, are never stalled."""
+    with job(tmp_path, kind, stuck=5) as running:
+        there(running)
+        while running.process.poll() is None:
+            operation = running.operation()
+            assert not operation.stalled
+            assert operation.stall is None
+            time.sleep(0.05)
+        assert running.operation().status is OperationStatus.COMPLETED
+
+
+def test_a_stopped_process_is_suspended_and_goes_on(tmp_path: Path) -> None:
+    """Several leases long: never lost, never stalled; its clocks stood still."""
+    with job(tmp_path, "nothing") as running:
+        there(running)
+        running.watcher()
+        os.kill(running.process.pid, signal.SIGSTOP)
+        operation = running.until(lambda each: each.suspended)
+        assert "stopped by a signal" in sentence_of(operation, datetime.now(UTC))
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            operation = running.operation()
+            assert operation.status is OperationStatus.RUNNING
+            assert operation.suspended
+            assert not operation.stalled
+            time.sleep(0.1)
+        os.kill(running.process.pid, signal.SIGCONT)
+        running.until(lambda each: not each.suspended)
+
+
+KILLS = int(os.environ.get("KTRDR_OTEL_TEST_KILLS", "20"))
+
+
+@pytest.mark.timeout(60 + KILLS * 20)
+def test_a_killed_process_is_lost_within_a_second(tmp_path: Path) -> None:
+    """At random moments after the watcher's start; what was flushed is there, and no process is left over."""
+    chance = random.Random(7)
+    together = 4
+    for start in range(0, KILLS, together):
+        jobs = []
+        for number in range(start, min(start + together, KILLS)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            entered = job(folder, "nothing")
+            jobs.append((entered, entered.__enter__(), folder))
+        for entered, running, folder in jobs:
+            watcher = running.watcher()
+            time.sleep(chance.uniform(0, 0.4))
+            running.process.kill()
+            killed_at = time.monotonic()
+            lost = running.until(lambda each: each.status is OperationStatus.LOST, 10)
+            assert time.monotonic() - killed_at < 1 + 4
+            assert lost.lost_reason is not None
+            _is_gone(watcher)
+            with sqlite3.connect(folder / "operations.db") as connection:
+                [(stored,)] = connection.execute("SELECT status FROM operations")
+                opened = connection.execute(
+                    "SELECT count(*) FROM checkpoints WHERE ended_ns IS NULL"
+                ).fetchone()
+                states = {row[0] for row in connection.execute("SELECT DISTINCT status FROM checkpoints")}
+            connection.close()
+            assert stored == "lost", "stored, not only judged"
+            assert opened == (0,)
+            assert states <= {"completed", "lost"}
+            entered.__exit__(None, None, None)
+
+
+def _is_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, f"process {pid} is left over"
+        time.sleep(0.02)
+
+
+def test_with_its_watcher_killed_along_the_lease_tells(tmp_path: Path) -> None:
+    """As in a container whose first process dies; whoever reads the store says so."""
+    with job(tmp_path, "nothing") as running:
+        there(running)
+        watcher = running.watcher()
+        os.kill(watcher, signal.SIGKILL)
+        running.process.kill()
+        running.process.wait()
+        running.until(lambda each: each.status is OperationStatus.LOST, 2 + 2 + 5)
+        assert running.service.reap() == ["job"]
+        assert running.service.reap() == []
+
+
+def test_a_killed_watcher_is_replaced(tmp_path: Path) -> None:
+    """And the new one sees the stall."""
+    with job(tmp_path, "busy") as running:
+        first = running.watcher()
+        os.kill(first, signal.SIGKILL)
+        _is_gone(first)
+        there(running)
+        operation = running.until(lambda each: each.stalled and each.stall is not None)
+        assert "busy" in operation.stall.stack  # type: ignore[union-attr] # until it is there
+        assert running.watcher() != first
+
+
+def test_the_watcher_knows_no_secret_and_holds_nothing(tmp_path: Path) -> None:
+    """No secret on its command line or in its environment, no descriptor of its parent's, a session of its own."""
+    with job(tmp_path, "nothing", MY_SECRET="hush", stuck=1) as running:
+        watcher = running.watcher()
+        words = Path(f"/proc/{watcher}/cmdline").read_bytes() + Path(f"/proc/{watcher}/environ").read_bytes()
+        assert b"hush" not in words
+        assert str(tmp_path).encode() not in words
+        assert os.getsid(watcher) != os.getsid(running.process.pid)
+        opened = {str(each.readlink()) for each in Path(f"/proc/{watcher}/fd").iterdir()}
+        pipes = {each for each in opened if each.startswith(("pipe:", "socket:"))}
+        assert len(pipes) <= 1, opened  # its standard error is its parent's
+        running.process.kill()
+        _is_gone(watcher)
+
+
+UNHARMED = {
+    "os.wait": """
+pid = os.fork()
+if pid == 0:
+    time.sleep(1); os._exit(7)
+met = []
+while True:
+    try: met.append(os.wait())
+    except ChildProcessError: break
+assert [each[0] for each in met if each[0] == pid] == [pid], met
+assert not [each for each in met if each[0] != pid], met
+""",
+    "fork": """
+pid = os.fork()
+if pid == 0:
+    time.sleep(3)
+    import threading
+    os._exit(0 if not any("ktrdr-otel watch" in each.name for each in threading.enumerate()) else 3)
+assert os.waitpid(pid, 0)[1] == 0
+""",
+    "faulthandler": """
+import faulthandler
+out = open(sys.argv[2], "w")
+faulthandler.dump_traceback_later(1.0, file=out)
+time.sleep(2)
+out.close()
+assert "most recent call first" in open(sys.argv[2]).read()
+""",
+    "pool": """
+import multiprocessing
+for method in ("fork", "spawn", "forkserver"):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(abs, [-1, -2, -3]) == [1, 2, 3]
+""",
+}
+HOST = """
+import os, sys, time, warnings
+warnings.simplefilter("ignore")
+from ktrdr_otel import checkpoint, observe
+def main():
+    with observe("host", operation_id="host", database=sys.argv[1], display="off"):
+        time.sleep(2.6)
+        with checkpoint("work", item="x"):
+            exec(sys.argv[3], globals())
+if __name__ == "__main__":
+    main()
+    sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("what", sorted(UNHARMED))
+def test_an_application_of_its_own_is_unharmed(tmp_path: Path, what: str) -> None:
+    """One that waits for its children, forks, has its own faulthandler timer, or uses process pools."""
+    program = tmp_path / "host.py"
+    program.write_text(HOST)
+    database, file = str(tmp_path / "o.db"), str(tmp_path / "out.txt")
+    done = subprocess.run(
+        [sys.executable, str(program), database, file, UNHARMED[what]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **SHORT},
+    )
+    assert done.returncode == 5, done.stderr
+    service = open_service(load_settings(database=database))
+    assert service.get("host").status is OperationStatus.COMPLETED
+    service.close()
+
+
+def test_check_is_an_exit_code(tmp_path: Path) -> None:
+    """0 while it moves, 1 when it is stalled, 2 when it is lost; one sentence."""
+
+    def check() -> tuple[int, str]:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ktrdr_otel",
+                "operations",
+                "check",
+                "job",
+                "--database",
+                str(tmp_path / "operations.db"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    with job(tmp_path, "busy", stuck=30, KTRDR_OTEL_STALL_UNKNOWN_SECONDS="8") as running:
+        there(running)
+        code, said = check()
+        assert (code, said.count("\n")) == (0, 1)
+        running.until(lambda each: each.stalled and each.stall is not None)
+        code, said = check()
+        assert code == 1
+        assert "one core busy" in said
+        taken = running.service.stack("job")
+        assert taken.is_there
+        assert "busy (" in taken.text
+        running.process.kill()
+        running.until(lambda each: each.status is OperationStatus.LOST)
+        code, said = check()
+        assert code == 2
+        assert said.startswith("lost in Processing AAPL (1/2) [1h] - Computing RSI (15/40)")
