@@ -10,7 +10,7 @@ import { Hero } from "./hero.js";
 import { Matrix } from "./matrix.js";
 import { Phases } from "./phases.js";
 import { Slowest } from "./slowest.js";
-import { condition, ended } from "./status.js";
+import { condition, ended, news } from "./status.js";
 import { Steps } from "./steps.js";
 import { follow } from "./stream.js";
 import { TimeSpent } from "./time_spent.js";
@@ -155,10 +155,8 @@ export class OperationView {
   take(operation) {
     const before = this.operation;
     this.operation = operation;
-    if (before && condition(before) !== condition(operation))
-      announce(
-        `${operation.name}: ${condition(operation)}${operation.error ? `, ${operation.error.type}` : ""}`,
-      );
+    const told = before && news(before, operation);
+    if (told) announce(told);
     this.draw();
   }
 
