@@ -1,0 +1,1 @@
+"""Boards, alerts and configurations, with the real tools."""

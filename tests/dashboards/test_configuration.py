@@ -1,0 +1,130 @@
+"""Every file that another program reads is checked by that program, or by what it promises to read."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dashboards.build import FOLDER, boards, differences
+from ktrdr_otel.metrics.instruments import INSTRUMENTS
+
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = ROOT / "dashboards"
+
+
+def run(*arguments: str, folder: Path = ROOT) -> str:
+    """What the program says; it has ended well."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_boards_are_what_their_code_says() -> None:
+    """Nobody edits the JSON by hand."""
+    assert differences() == []
+    assert sorted(path.name for path in FOLDER.glob("*.json")) == sorted(boards())
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """The board's panels, those inside rows too."""
+    found: list[dict[str, Any]] = []
+    for panel in board["panels"]:
+        found.extend(panel.get("panels") or [])
+        if panel["type"] != "row":
+            found.append(panel)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(boards()))
+def test_every_panel_answers_a_question(name: str) -> None:
+    """It has a title, a question, a unit and a query; no two overlap, and no line has a hole."""
+    board = json.loads(boards()[name])
+    assert board["uid"]
+    taken: set[tuple[int, int]] = set()
+    for panel in panels(board):
+        assert panel["title"]
+        assert panel["description"].endswith("?"), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["targets"], panel["title"]
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    for y in {y for _, y in taken}:
+        columns = sorted(x for x, each in taken if each == y)
+        assert columns == list(range(24)), f"a hole in line {y}: {columns}"
+
+
+def test_boards_ask_only_for_metrics_that_there_are() -> None:
+    """Every name in every query is in the table of instruments."""
+    known = {each.series for each in INSTRUMENTS}
+    known |= {f"{each.series}_{part}" for each in INSTRUMENTS for part in ("bucket", "sum", "count")}
+    for text in [*boards().values(), (DASHBOARDS / "prometheus/alerts.yml").read_text()]:
+        asked = set(re.findall(r"\bktrdr_[a-z_]+", text))
+        labels = {label for each in INSTRUMENTS for label in each.labels}
+        assert asked - labels - known <= {"ktrdr_otel"}, asked - labels - known
+
+
+def test_rules_are_right() -> None:
+    """promtool checks them, and runs their tests."""
+    run("promtool", "check", "rules", "alerts.yml", folder=DASHBOARDS / "prometheus")
+    assert "SUCCESS" in run("promtool", "test", "rules", "alerts_test.yml", folder=DASHBOARDS / "prometheus")
+
+
+def test_each_alert_has_a_runbook() -> None:
+    """With all four parts; and no runbook is left over."""
+    rules = yaml.safe_load((DASHBOARDS / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        assert rule["labels"]["severity"]
+        text = (DASHBOARDS / rule["annotations"]["runbook"]).read_text()
+        for part in ("# " + rule["alert"], "## Meaning", "## Impact", "## Diagnosis", "## Mitigation"):
+            assert part in text
+    assert {path.stem for path in (DASHBOARDS / "runbooks").glob("*.md")} == {rule["alert"] for rule in rules}
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    """All but the section that Debian's does not know yet, which is there."""
+    config = yaml.safe_load((DASHBOARDS / "prometheus/prometheus.yml").read_text())
+    assert config.pop("otlp")["promote_resource_attributes"] == ["service.name", "service.instance.id"]
+    config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
+    (tmp_path / "token").write_text("x")
+    config["scrape_configs"][0]["authorization"]["credentials_file"] = str(tmp_path / "token")
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    run("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    """amtool says so."""
+    run("amtool", "check-config", str(DASHBOARDS / "alertmanager/alertmanager.yml"))
+
+
+def test_compose_takes_the_compose_file() -> None:
+    """Its syntax; and every port is on loopback, every image pinned, no secret in the file."""
+    run("docker-compose", "-f", "docker-compose.yml", "config", "-q")
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert re.search(r":v?\d+\.\d+", service["image"]), name
+        for key, value in (service.get("environment") or {}).items():
+            assert not re.search("TOKEN|PASSWORD", key) or str(value).startswith("/run/"), (name, key)
+
+
+def test_provisioning_is_what_grafana_reads() -> None:
+    """Sources of the uids that the boards name; a provider whose folder the compose file mounts."""
+    sources = yaml.safe_load((DASHBOARDS / "grafana/provisioning/datasources/sources.yml").read_text())
+    assert sources["apiVersion"] == 1
+    uids = {source["uid"] for source in sources["datasources"]}
+    used = set(re.findall(r'"uid": "(prometheus|jaeger)"', "".join(boards().values())))
+    assert used <= uids
+    provider = yaml.safe_load((DASHBOARDS / "grafana/provisioning/dashboards/boards.yml").read_text())
+    folder = provider["providers"][0]["options"]["path"]
+    mounts = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]["volumes"]
+    assert any(mount.split(":")[:2] == ["./dashboards/grafana/boards", folder] for mount in mounts)

@@ -1,0 +1,243 @@
+"""With a real Prometheus and a real Alertmanager: every panel has data, and a stall reaches whoever should hear."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from dashboards.build import boards
+from tests.dashboards.test_configuration import DASHBOARDS, panels
+
+SHORT = {
+    "KTRDR_OTEL_STALL_FLOOR_SECONDS": "3",
+    "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "3",
+    "KTRDR_OTEL_LEASE_SECONDS": "5",
+}
+# A training's words without a training: each phase, then whatever is asked for, until the pipe is closed.
+JOB = """
+import contextlib, sys, time
+from ktrdr_otel import checkpoint, hold, observe
+from ktrdr_otel.progress.plan import Plan
+
+def step(index, seconds, name="RSI"):
+    with checkpoint("indicator_computation", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
+                    indicator_name=name, indicator_index=index, total_indicators=60):
+        time.sleep(seconds)
+
+kind, database = sys.argv[1:]
+plan = Plan.training(steps=0, indicators=60, fuzzy_sets=20, epochs=40, preparation=0, evaluation=0)
+with contextlib.suppress(ValueError), observe(kind, operation_type="training", operation_id=kind, database=database,
+                                             display="off", plan=plan):
+    for index in range(1, 21):
+        step(index, 0.1, f"I{index}")
+    if kind == "stall":
+        step(21, 12)
+    if kind == "slow":
+        for index in range(21, 27):
+            step(index, 2)
+    if kind == "held":
+        with hold("a broker", allowance_seconds=60):
+            time.sleep(12)
+    if kind == "kill":
+        step(21, 60)
+    if kind == "fail":
+        with checkpoint("preprocessing", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
+                        preprocessing_step="loading_data"):
+            raise ValueError("no such file")
+    for index in range(1, 21):
+        with checkpoint("fuzzy_generation", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
+                        fuzzy_set_name=f"F{index}", fuzzy_index=index, total_fuzzy_sets=20):
+            time.sleep(0.05)
+    for index in range(1, 41):
+        with checkpoint("epoch", epoch_index=index, total_epochs=40) as epoch:
+            time.sleep(0.2)
+            epoch.record({"loss": 1 / index, "accuracy": 0.5, "val_loss": 1.1 / index, "val_accuracy": 0.4,
+                          "learning_rate": 0.001})
+"""
+
+
+@dataclass
+class Watched:
+    """The servers, and what the webhook has heard."""
+
+    prometheus: str
+    database: str
+    heard: list[dict[str, Any]]
+    jobs: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query; it is no error."""
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": expression}, timeout=10).json()
+        assert answer["status"] == "success", (expression, answer)
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def alerts(self, name: str, operation: str, status: str) -> list[dict[str, Any]]:
+        """What the webhook was told of them."""
+        return [
+            alert
+            for alert in list(self.heard)
+            if alert["labels"]["alertname"] == name
+            and alert["labels"].get("ktrdr_operation_id") == operation
+            and alert["status"] == status
+        ]
+
+    def start(self, kind: str) -> "subprocess.Popen[bytes]":
+        """A job of that kind runs."""
+        job = subprocess.Popen([sys.executable, "-c", JOB, kind, self.database], env={**os.environ, **SHORT})
+        self.jobs.append(job)
+        return job
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until(wanted: Callable[[], Any], seconds: float = 40) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if answer := wanted():
+                return answer
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("it did not come to be")
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """The operations server, Prometheus and Alertmanager with our files, and a webhook."""
+    folder = tmp_path_factory.mktemp("servers")
+    heard: list[dict[str, Any]] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.extend(json.loads(body)["alerts"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing is logged."""
+
+    webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=webhook.serve_forever, daemon=True).start()
+    serving, scraping, alerting = free_port(), free_port(), free_port()
+    database = str(folder / "operations.db")
+    alerts = yaml.safe_load((DASHBOARDS / "alertmanager/alertmanager.yml").read_text())
+    alerts["route"].update(group_wait="0s", group_interval="1s")
+    alerts["receivers"][1]["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook.server_port}/"
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(alerts))
+    config = yaml.safe_load((DASHBOARDS / "prometheus/prometheus.yml").read_text())
+    del config["otlp"]
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
+    config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alerting}"]}]
+    config["scrape_configs"] = [
+        {"job_name": "ktrdr-otel", "static_configs": [{"targets": [f"127.0.0.1:{serving}"]}]}
+    ]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    log = (folder / "log").open("wb")
+    commands = [
+        [sys.executable, "-m", "ktrdr_otel", "serve", "--port", str(serving), "--database", database],
+        [
+            "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{scraping}",
+            "--enable-feature=exemplar-storage",
+        ],
+        [
+            "prometheus-alertmanager",
+            f"--config.file={folder / 'alertmanager.yml'}",
+            f"--storage.path={folder / 'alerts'}",
+            f"--web.listen-address=127.0.0.1:{alerting}",
+            "--cluster.listen-address=",
+        ],
+    ]
+    processes = [
+        subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
+    ]
+    made = Watched(f"http://127.0.0.1:{scraping}", database, heard)
+    try:
+        url = f"http://127.0.0.1:{scraping}"
+        until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
+        until(lambda: httpx.get(f"http://127.0.0.1:{alerting}/-/ready").status_code == 200)
+        until(lambda: made.query('up{job="ktrdr-otel"} == 1'))
+        yield made
+    finally:
+        for job in made.jobs:
+            job.kill()
+            job.wait()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait(20)
+        log.close()
+        webhook.shutdown()
+        webhook.server_close()
+
+
+@pytest.mark.timeout(300)
+def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watched) -> None:
+    """With symbol, timeframe and indicator, and its end; slow and held runs are silent; a kill is lost."""
+    assert watched.start("plain").wait(60) == 0  # what it took is known from here on
+    jobs = {kind: watched.start(kind) for kind in ("stall", "slow", "held", "kill", "fail")}
+    [alert] = until(lambda: watched.alerts("PreprocessingStalled", "stall", "firing"))[:1]
+    assert alert["annotations"]["summary"] == "stall is stalled in computing_indicator RSI [1h] AAPL"
+    assert alert["labels"]["ktrdr_item_name"] == "RSI"
+    jobs["kill"].kill()
+    lost = until(lambda: watched.alerts("OperationLost", "kill", "firing"))
+    assert "its process is gone" in lost[0]["annotations"]["summary"]
+    failed = until(lambda: watched.alerts("OperationFailed", "fail", "firing"))
+    assert "loading_data" in failed[0]["annotations"]["summary"]
+    until(lambda: watched.alerts("PreprocessingStalled", "stall", "resolved"))
+    every_panel_has_data(watched)
+    for job in jobs.values():
+        job.wait(60)
+    for kind in ("slow", "held"):
+        for name in ("PreprocessingStalled", "TrainingStalled"):
+            assert watched.alerts(name, kind, "firing") == []
+
+
+def every_panel_has_data(watched: Watched) -> None:
+    """Every query of every panel, as Grafana would send it, while runs are in training."""
+    until(lambda: watched.query("ktrdr_training_loss"), 60)
+    time.sleep(3)  # a rate needs two scrapes
+    empty = []
+    for name, text in boards().items():
+        for panel in panels(json.loads(text)):
+            for target in panel["targets"]:
+                expression = target["expr"].replace("$operation", ".*")
+                expression = re.sub(r"\$__(range|rate_interval)", "5m", expression)
+                if not watched.query(expression):
+                    empty.append((name, panel["title"], expression))
+    assert not empty, empty
+    found = httpx.get(
+        f"{watched.prometheus}/api/v1/query_exemplars",
+        params={
+            "query": "ktrdr_checkpoint_duration_seconds_bucket",
+            "start": time.time() - 300,
+            "end": time.time(),
+        },
+    ).json()
+    assert found["data"], "exemplars lead to traces"
+    assert len(found["data"][0]["exemplars"][0]["labels"]["trace_id"]) == 32
