@@ -12,10 +12,14 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from ktrdr_otel.errors import KtrdrOtelError
+from ktrdr_otel.server.settings import ServerSettings
 from ktrdr_otel.settings import Settings, load_settings
 
 _EXTRAS: Final = {
     "pipeline": "torch",
+    "server": "fastapi",
+    "postgresql": "psycopg",
+    "dashboards": "grafana_foundation_sdk",
     "samples": "bokeh_sampledata",
     "trace-file": "opentelemetry.exporter.otlp.json.file",
 }
@@ -45,6 +49,7 @@ def examine(database: str | None, otlp_endpoint: str | None) -> list[Finding]:
         *_open_telemetry(),
         _receiver(otlp_endpoint),
         *(_extra(name, module) for name, module in _EXTRAS.items()),
+        _stacks(),
     ]
 
 
@@ -85,7 +90,7 @@ def _is_set(variable: str) -> bool:
 
 
 def _unknown_settings() -> Iterator[Finding]:
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{_PREFIX}{name.upper()}" for name in (*Settings.model_fields, *ServerSettings.model_fields)}
     for name in sorted(os.environ):
         if name.upper().startswith(_PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
@@ -179,6 +184,14 @@ def _probe_connection(endpoint: str) -> str | None:
 
 def _first(variables: tuple[str, ...]) -> str | None:
     return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
+
+
+def _stacks() -> Finding:
+    from ktrdr_otel.operations.stack import py_spy
+
+    if py_spy() is not None:
+        return Finding("extra", "ok", "stacks is installed")
+    return Finding("extra", "warning", "stacks is not installed", "pip install 'ktrdr-otel[stacks]'")
 
 
 def _extra(name: str, module: str) -> Finding:

@@ -67,7 +67,8 @@ class Summary:
             ("", "What to type next:"),
             ("", f"  ktrdr-otel operations show {self._operation_id}{given}"),
             ("", f"  ktrdr-otel operations checkpoints {self._operation_id}{given}"),
-            ("", "  ktrdr-otel doctor"),
+            ("", f"  ktrdr-otel serve{given}"),
+            ("", "  ktrdr-otel drill stall"),
         ]
 
     def _silence(self) -> str:
