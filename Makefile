@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 STRATEGY := pipeline/strategies/momentum_daily_weekly.yaml
 RUNS := runs
 
-.PHONY: demo test lint unit system-packages kills benchmarks constraints clean
+.PHONY: demo test lint unit system-packages kills test-backends benchmarks constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -32,8 +32,14 @@ kills: $(VENV)/.installed
 system-packages:
 	@sh tests/system-packages.sh
 
+# Current servers, which no package manager has: make test-backends JAEGER_BIN=... PROMETHEUS_BIN=...
+test-backends: $(VENV)/.installed
+	@test -x "$(JAEGER_BIN)" && test -x "$(PROMETHEUS_BIN)" || { \
+		echo "test-backends needs JAEGER_BIN=... and PROMETHEUS_BIN=... (with promtool beside it): real binaries"; exit 2; }
+	JAEGER_BIN="$(JAEGER_BIN)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" $(BIN)/pytest -q tests/backends/check_backends.py
+
 benchmarks: $(VENV)/.installed
-	@for name in checkpoint_cost prepare_features silence stream_fanout watcher; do $(BIN)/python -m tests.benchmarks.$$name; done
+	@for name in checkpoint_cost prepare_features silence stream_fanout scrape watcher; do $(BIN)/python -m tests.benchmarks.$$name; done
 
 # uv installs in seconds what takes pip minutes; --system-certs because uv ignores the machine's certificates.
 $(VENV)/.installed: pyproject.toml constraints.txt

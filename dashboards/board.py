@@ -3,13 +3,21 @@
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard
-from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType, VariableRefresh
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    VariableOption,
+    VariableRefresh,
+)
 
 from dashboards.panels import SOURCE
 from dashboards.queries import ID
 from ktrdr_otel.metrics import instruments
 
 TAG: Final = "ktrdr-otel"
+SERVER_JOB: Final = (
+    "ktrdr-otel-server"  # of prometheus.yml; what pushes is `ktrdr-otel`, or its service's name
+)
 
 
 def board(uid: str, title: str, description: str, *, of_operations: bool = True) -> dashboard.Dashboard:
@@ -31,6 +39,15 @@ def board(uid: str, title: str, description: str, *, of_operations: bool = True)
             .include_vars(True)
             .keep_time(True)
         )
+    )
+    made = made.with_variable(
+        dashboard.QueryVariable("job")
+        .label("Seen by")
+        .description("Whose counters are shown: the server's, or those of a program that pushes.")
+        .datasource(SOURCE)
+        .query(f"label_values({instruments.ACTIVE.series}, job)")
+        .current(VariableOption(text=SERVER_JOB, value=SERVER_JOB))
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
     )
     if not of_operations:
         return made

@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
 from dashboards.panels import lines, numbers, query
+from dashboards.queries import of_job
 from ktrdr_otel.metrics import instruments as of
 from ktrdr_otel.metrics.instruments import SIGNAL, label_of
 
@@ -16,14 +17,16 @@ def health() -> dashboard.Dashboard:
             "ktrdr-health", "Plugin health", "Is what the other boards show the truth?", of_operations=False
         )
         .with_panel(
-            numbers("Store", "Does it answer?", "none", query(f"min({of.STORE_UP.series})", "up"), span=6)
+            numbers(
+                "Store", "Does it answer?", "none", query(f"min({of_job(of.STORE_UP.series)})", "up"), span=6
+            )
         )
         .with_panel(
             numbers(
                 "Dropped",
                 "Was anything not kept?",
                 "none",
-                query(f"sum({of.DROPPED.series})", "dropped"),
+                query(f"sum({of_job(of.DROPPED.series)})", "dropped"),
                 bad_from=1,
             )
         )
@@ -32,19 +35,24 @@ def health() -> dashboard.Dashboard:
                 "Failed flushes",
                 "Did the store refuse anything?",
                 "none",
-                query(f"sum({of.EXPORT_FAILURES.series})", "failed"),
+                query(f"sum({of_job(of.EXPORT_FAILURES.series)})", "failed"),
                 bad_from=1,
             )
         )
         .with_panel(
-            numbers("Subscribers", "Who looks on?", "none", query(f"sum({of.SUBSCRIBERS.series})", "streams"))
+            numbers(
+                "Subscribers",
+                "Who looks on?",
+                "none",
+                query(f"sum({of_job(of.SUBSCRIBERS.series)})", "streams"),
+            )
         )
         .with_panel(
             lines(
                 "Freshness",
                 "How long ago was the store looked at?",
                 "s",
-                query(f"max({of.FRESHNESS.series})", "age"),
+                query(f"max({of_job(of.FRESHNESS.series)})", "age"),
             )
         )
         .with_panel(
@@ -52,7 +60,7 @@ def health() -> dashboard.Dashboard:
                 "Dropped over time",
                 "What was not kept, and when?",
                 "none",
-                query(f"sum by ({signal}) ({of.DROPPED.series})", f"{{{{{signal}}}}}"),
+                query(f"sum by ({signal}) ({of_job(of.DROPPED.series)})", f"{{{{{signal}}}}}"),
             )
         )
         .with_panel(
@@ -60,7 +68,7 @@ def health() -> dashboard.Dashboard:
                 "Kinds of items beyond the limit",
                 "Are there too many kinds of items?",
                 "none",
-                query(f"sum({of.CARDINALITY_OVERFLOW.series})", "counted as other"),
+                query(f"sum({of_job(of.CARDINALITY_OVERFLOW.series)})", "counted as other"),
             )
         )
         .with_panel(
@@ -68,7 +76,7 @@ def health() -> dashboard.Dashboard:
                 "Subscribers over time",
                 "Who looks on?",
                 "none",
-                query(f"sum({of.SUBSCRIBERS.series})", "streams"),
+                query(f"sum({of_job(of.SUBSCRIBERS.series)})", "streams"),
             )
         )
     )

@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
 from dashboards.panels import bars, grid, lines, numbers, query
-from dashboards.queries import ID, STATUS, TYPE, latest, quantile
+from dashboards.queries import ID, STATUS, TYPE, latest, of_job, quantile
 from ktrdr_otel.metrics import instruments as of
 
 
@@ -15,7 +15,13 @@ def operations() -> dashboard.Dashboard:
         board("ktrdr-operations", "Operations", "What runs, how far, what stalls, what ended how.")
         .with_row(dashboard.Row("Now"))
         .with_panel(
-            numbers("Running", "How many run?", "none", query(f"sum({of.ACTIVE.series})", "running"), span=6)
+            numbers(
+                "Running",
+                "How many run?",
+                "none",
+                query(f"sum({of_job(of.ACTIVE.series)})", "running"),
+                span=6,
+            )
         )
         .with_panel(
             numbers(
@@ -111,7 +117,8 @@ def operations() -> dashboard.Dashboard:
                 "How did operations end?",
                 "none",
                 query(
-                    f"sum by ({TYPE}, {STATUS}) ({of.OPERATIONS.series})", f"{{{{{TYPE}}}}} {{{{{STATUS}}}}}"
+                    f"sum by ({TYPE}, {STATUS}) ({of_job(of.OPERATIONS.series)})",
+                    f"{{{{{TYPE}}}}} {{{{{STATUS}}}}}",
                 ),
             )
         )

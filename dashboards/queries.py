@@ -13,7 +13,15 @@ ITEM: Final = label_of(semconv.ITEM_NAME)
 TIMEFRAME: Final = label_of(semconv.TIMEFRAME)
 PROGRESS_TYPE: Final = label_of(semconv.PROGRESS_TYPE)
 
+# What is summed is summed over one face: the server's, which sees every process, or another job that pushes.
+JOB: Final = 'job=~"$job"'
 OF_CHOSEN: Final = f'{{{ID}=~"$operation"}}'
+
+
+def of_job(series: str, selector: str = "") -> str:
+    """The series of the chosen job; the selector's own conditions stay."""
+    inner = selector.removeprefix("{").removesuffix("}")
+    return f"{series}{{{', '.join(filter(None, [JOB, inner]))}}}"
 
 
 def latest(instrument: Instrument, selector: str = OF_CHOSEN, by: Sequence[str] = (ID,)) -> str:
@@ -23,21 +31,22 @@ def latest(instrument: Instrument, selector: str = OF_CHOSEN, by: Sequence[str] 
 
 def total(instrument: Instrument, by: Sequence[str] = (), window: str = "$__range") -> str:
     """How often in the window."""
-    return f"sum by ({', '.join(by)}) (increase({instrument.series}[{window}]))"
+    return f"sum by ({', '.join(by)}) (increase({of_job(instrument.series)}[{window}]))"
 
 
 def mean_seconds(histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range") -> str:
     """The mean of what the histogram saw in the window."""
     name = histogram.series
     summed, counted = (
-        f"sum by ({', '.join(by)}) (rate({name}_{part}{selector}[{window}]))" for part in ("sum", "count")
+        f"sum by ({', '.join(by)}) (rate({of_job(f'{name}_{part}', selector)}[{window}]))"
+        for part in ("sum", "count")
     )
     return f"{summed} / ({counted} > 0)"
 
 
 def buckets(histogram: Instrument, selector: str, window: str = "$__rate_interval") -> str:
     """Counts per bucket, for a heatmap."""
-    return f"sum by (le) (rate({histogram.series}_bucket{selector}[{window}]))"
+    return f"sum by (le) (rate({of_job(f'{histogram.series}_bucket', selector)}[{window}]))"
 
 
 def quantile(
@@ -45,9 +54,10 @@ def quantile(
 ) -> str:
     """The quantile of what the histogram saw in the window."""
     grouped = ", ".join(["le", *by])
-    return f"histogram_quantile({share}, sum by ({grouped}) (rate({histogram.series}_bucket{selector}[{window}])))"
+    counted = of_job(f"{histogram.series}_bucket", selector)
+    return f"histogram_quantile({share}, sum by ({grouped}) (rate({counted}[{window}])))"
 
 
 def per_second(histogram: Instrument, by: Sequence[str], window: str = "$__rate_interval") -> str:
     """How many a second."""
-    return f"sum by ({', '.join(by)}) (rate({histogram.series}_count[{window}]))"
+    return f"sum by ({', '.join(by)}) (rate({of_job(f'{histogram.series}_count')}[{window}]))"

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktrdr_otel import context, overhead, semconv
 from ktrdr_otel.bridge.live import LiveOperation
@@ -20,6 +20,9 @@ from ktrdr_otel.exporters.providers import PinnedProvider
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.watcher.starter import Watch
+
+if TYPE_CHECKING:
+    from ktrdr_otel.metrics.push import MetricsPush
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Observation:
         provider: PinnedProvider,
         display: Display | None,
         watch: Watch | None,
+        metrics_push: "MetricsPush | None",
         clock: Clock,
         shutdown_timeout_seconds: float,
     ) -> None:
@@ -56,6 +60,7 @@ class Observation:
         self._provider = provider
         self._display = display
         self._watch = watch
+        self._metrics_push = metrics_push
         self._clock = clock
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._generation = context.fork_generation()
@@ -135,6 +140,9 @@ class Observation:
         if self._watch is not None:
             self._watch.end()
         self._pump.remove(self._live)
+        if self._metrics_push is not None:
+            with _contained("the last metrics"):
+                self._metrics_push.end(self.operation_id, self._shutdown_timeout_seconds)
         with _contained("the last spans"):
             self._provider.shutdown(self._shutdown_timeout_seconds)
         if self._display is not None:

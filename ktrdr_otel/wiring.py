@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -22,7 +22,8 @@ from ktrdr_otel.clock import SystemClock, utc_from_ns
 from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
-from ktrdr_otel.exporters.providers import choose_provider
+from ktrdr_otel.exporters.providers import choose_provider, standard_resource
+from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
 from ktrdr_otel.notify import check_notify, start_beside
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
@@ -35,6 +36,9 @@ from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import open_store
 from ktrdr_otel.watcher.starter import Watch, can_watch
+
+if TYPE_CHECKING:
+    from ktrdr_otel.metrics.push import MetricsPush
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class Runtime:
         self._services: dict[str, OperationsService] = {}
         self._lock = threading.Lock()
         self._watches: dict[str, Watch] = {}
+        self._pushes: dict[tuple[str, str], MetricsPush] = {}
         self.pulse: Pulse | None = None
 
     def service(self, settings: Settings) -> OperationsService:
@@ -82,6 +87,26 @@ class Runtime:
                 watch.on_start = self._publish
             return watch
 
+    def metrics_push(self, settings: Settings, service: OperationsService) -> "MetricsPush | None":
+        """What pushes the metrics of operations in that store; None where nobody asks for it.
+
+        Raises `SettingsError`.
+        """
+        url = push_url_from_environment()
+        if url is None:
+            return None
+        # Not before somebody wants it: the SDK's metrics take as long to import as everything else here.
+        from ktrdr_otel.metrics.push import MetricsPush, otlp_metric_exporter
+
+        interval_seconds = push_interval_seconds()
+        with self._lock:
+            push = self._pushes.get((settings.database_url, url))
+            if push is None:
+                push = self._pushes[settings.database_url, url] = MetricsPush(
+                    service, standard_resource(), partial(otlp_metric_exporter, url), interval_seconds
+                )
+            return push
+
     def _publish(self) -> None:
         self.processor.pulse = self.pulse
 
@@ -92,6 +117,9 @@ class Runtime:
         for watch in self._watches.values():
             watch.forget_after_fork()
         self._watches.clear()
+        for push in self._pushes.values():
+            push.forget_after_fork()
+        self._pushes.clear()
         self.processor.pulse = self.pulse = None
         for service in self._services.values():
             service.forget_after_fork()
@@ -175,6 +203,7 @@ def begin(
         check_notify(settings.notify.get_secret_value())
     run = runtime(settings)
     service = run.service(settings)
+    metrics_push = run.metrics_push(settings, service)
     pinned = choose_provider(
         processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
     )
@@ -222,6 +251,8 @@ def begin(
     run.pump.add(live)
     if watch is not None:
         watch.begin()
+    if metrics_push is not None:
+        metrics_push.begin(operation_id)
     return Observation(
         active=active,
         root=root,
@@ -231,6 +262,7 @@ def begin(
         provider=pinned,
         display=display,
         watch=watch,
+        metrics_push=metrics_push,
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )

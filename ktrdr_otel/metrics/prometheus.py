@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument
-from ktrdr_otel.metrics.state import MetricsState, Point
+from ktrdr_otel.metrics.state import Exemplar, MetricsState, Point
 
 _BOUNDS: Final = {
     instruments.CHECKPOINT_DURATION: instruments.CHECKPOINT_BOUNDS,
@@ -51,7 +51,7 @@ class PrometheusFace(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every gauge and counter, as of now."""
         families: dict[Instrument, Metric] = {}
-        for instrument, values, value in [*self._state.points(), *self._counters(), *self._health()]:
+        for instrument, values, value in [*self._state.points(), *self._state.counters(), *self._health()]:
             family = families.get(instrument)
             if family is None:
                 kind = (
@@ -63,13 +63,8 @@ class PrometheusFace(Collector):
             family.add_metric(list(values), value)  # type: ignore[attr-defined] # both kinds have it
         yield from families.values()
 
-    def _counters(self) -> Iterator[Point]:
-        for kind, count in list(self._state.ended_total.items()):
-            yield instruments.OPERATIONS, kind, float(count)
-        yield instruments.CARDINALITY_OVERFLOW, (), float(self._state.overflowed)
-
     def _observe(
-        self, instrument: Instrument, values: tuple[str, ...], value: float, trace_id: str | None
+        self, instrument: Instrument, values: tuple[str, ...], value: float, exemplar: Exemplar | None
     ) -> None:
-        exemplar = None if trace_id is None else {"trace_id": trace_id}
-        self._histograms[instrument].labels(*values).observe(value, exemplar)
+        labels = None if exemplar is None else {"trace_id": exemplar.trace_id}
+        self._histograms[instrument].labels(*values).observe(value, labels)

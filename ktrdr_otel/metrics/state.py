@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ktrdr_otel import semconv
@@ -14,11 +15,22 @@ from ktrdr_otel.operations.models import Checkpoint, Operation
 _KEPT_ENDED: Final = 100
 _KEPT_SECONDS: Final = 15 * 60
 _MOST_ITEMS: Final = 300  # kinds of items with series of their own; the rest is `other`
+_MOST_TYPES: Final = 50  # types of operations that are counted apart; they can be any word, too
 OTHER: Final = "other"
 
 # One number: an instrument, its attributes' values, and the value.
 Point = tuple[Instrument, tuple[str, ...], float]
-Observe = Callable[[Instrument, tuple[str, ...], float, str | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """Where to look for one of the things that a histogram counts."""
+
+    trace_id: str  # 32 hex digits
+    span_id: str | None = None  # 16 hex digits
+
+
+Observe = Callable[[Instrument, tuple[str, ...], float, Exemplar | None], None]
 
 _METRICS: Final[Mapping[str, Instrument]] = {
     "loss": instruments.LOSS,
@@ -42,10 +54,11 @@ class MetricsState:
         self._training: dict[str, dict[Instrument, float]] = {}
         self._ended: OrderedDict[str, Operation] = OrderedDict()
         self._items: set[tuple[str, str, str]] = set()
+        self._types: set[str] = set()
         self._looked_at = now()
         self.ended_total: dict[tuple[str, str], int] = {}
         self.overflowed = 0
-        self.observe: Observe = lambda instrument, values, value, trace_id: None
+        self.observe: Observe = lambda instrument, values, value, exemplar: None
 
     def stored(self, operations: Sequence[Operation], steps: Sequence[Checkpoint], _sequence: int) -> None:
         """The store has these operations and these new steps."""
@@ -65,6 +78,12 @@ class MetricsState:
             points.extend(self._totals())
         return points
 
+    def counters(self) -> list[Point]:
+        """Every counter, now."""
+        with self._lock:
+            ended = [(instruments.OPERATIONS, kind, float(count)) for kind, count in self.ended_total.items()]
+        return [*ended, (instruments.CARDINALITY_OVERFLOW, (), float(self.overflowed))]
+
     def _take(self, operation: Operation) -> None:
         operation_id = operation.operation_id
         if not operation.status.is_terminal:
@@ -78,11 +97,20 @@ class MetricsState:
         self._ended[operation_id] = operation
         while len(self._ended) > _KEPT_ENDED:
             self._ended.popitem(last=False)
-        kind = (operation.operation_type, operation.status.value)
+        kind = (self._bounded(operation.operation_type), operation.status.value)
         self.ended_total[kind] = self.ended_total.get(kind, 0) + 1
         if operation.ended_at is not None:
             seconds = max((operation.ended_at - operation.started_at).total_seconds(), 0.0)
-            self.observe(instruments.OPERATION_DURATION, kind, seconds, operation.trace_id)
+            exemplar = None if operation.trace_id is None else Exemplar(operation.trace_id)
+            self.observe(instruments.OPERATION_DURATION, kind, seconds, exemplar)
+
+    def _bounded(self, operation_type: str) -> str:
+        if operation_type in self._types:
+            return operation_type
+        if len(self._types) >= _MOST_TYPES:
+            return OTHER
+        self._types.add(operation_type)
+        return operation_type
 
     def _take_step(self, step: Checkpoint) -> None:
         if step.ended_at is None or step.progress_type is None:
@@ -92,11 +120,11 @@ class MetricsState:
         if values not in self._items:
             if len(self._items) >= _MOST_ITEMS:
                 self.overflowed += 1
-                values = (step.progress_type, "", OTHER)
+                values = (OTHER, "", OTHER)
             else:
                 self._items.add(values)
         seconds = max((step.ended_at - step.started_at).total_seconds(), 0.0)
-        self.observe(instruments.CHECKPOINT_DURATION, values, seconds, step.trace_id)
+        self.observe(instruments.CHECKPOINT_DURATION, values, seconds, Exemplar(step.trace_id, step.span_id))
         if step.metrics:
             training = self._training.setdefault(step.operation_id, {})
             training.update(

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from dashboards.board import SERVER_JOB
 from dashboards.build import boards
 from tests.dashboards.test_configuration import DASHBOARDS, panels
 
@@ -152,7 +153,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alerting}"]}]
     config["scrape_configs"] = [
-        {"job_name": "ktrdr-otel", "static_configs": [{"targets": [f"127.0.0.1:{serving}"]}]}
+        {"job_name": "ktrdr-otel-server", "static_configs": [{"targets": [f"127.0.0.1:{serving}"]}]}
     ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = (folder / "log").open("wb")
@@ -181,7 +182,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         url = f"http://127.0.0.1:{scraping}"
         until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
         until(lambda: httpx.get(f"http://127.0.0.1:{alerting}/-/ready").status_code == 200)
-        until(lambda: made.query('up{job="ktrdr-otel"} == 1'))
+        until(lambda: made.query('up{job="ktrdr-otel-server"} == 1'))
         yield made
     finally:
         for job in made.jobs:
@@ -226,7 +227,7 @@ def every_panel_has_data(watched: Watched) -> None:
     for name, text in boards().items():
         for panel in panels(json.loads(text)):
             for target in panel["targets"]:
-                expression = target["expr"].replace("$operation", ".*")
+                expression = target["expr"].replace("$operation", ".*").replace("$job", SERVER_JOB)
                 expression = re.sub(r"\$__(range|rate_interval)", "5m", expression)
                 if not watched.query(expression):
                     empty.append((name, panel["title"], expression))

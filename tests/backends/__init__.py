@@ -1,0 +1,1 @@
+"""The claims that need current Jaeger and Prometheus binaries: `make test-backends`."""

@@ -1,0 +1,1 @@
+"""Metrics, really scraped and pushed."""
