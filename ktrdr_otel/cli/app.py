@@ -14,6 +14,7 @@ from ktrdr_otel.cli.drill import drill
 from ktrdr_otel.cli.operations import operations
 from ktrdr_otel.cli.output import USAGE, fail, say_error
 from ktrdr_otel.cli.serve import serve
+from ktrdr_otel.cli.trace import trace
 
 ENTRY_POINTS = "ktrdr_otel.commands"
 PROGRAM = "ktrdr-otel"
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.add_typer(operations, name="operations")
+    app.add_typer(trace, name="trace")
     app.command()(doctor)
     app.command()(serve)
     app.command()(drill)

@@ -117,8 +117,8 @@ def until(wanted: Callable[[], Any], seconds: float = 40) -> Any:
         try:
             if answer := wanted():
                 return answer
-        except httpx.TransportError:
-            pass
+        except (httpx.TransportError, json.JSONDecodeError):
+            pass  # a server that is on its way answers with what it likes
         time.sleep(0.1)
     raise AssertionError("it did not come to be")
 
