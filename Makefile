@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 STRATEGY := pipeline/strategies/momentum_daily_weekly.yaml
 RUNS := runs
 
-.PHONY: demo test lint unit system-packages test-backends benchmarks constraints clean
+.PHONY: demo test lint unit system-packages kills test-backends benchmarks constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -25,6 +25,10 @@ lint: $(VENV)/.installed
 unit: $(VENV)/.installed system-packages
 	$(BIN)/pytest -n 2
 
+# As many real processes killed at random moments as an afternoon allows.
+kills: $(VENV)/.installed
+	KTRDR_OTEL_TEST_KILLS=200 $(BIN)/pytest -q tests/acceptance/test_watcher.py -k killed_process
+
 system-packages:
 	@sh tests/system-packages.sh
 
@@ -35,7 +39,7 @@ test-backends: $(VENV)/.installed
 	JAEGER_BIN="$(JAEGER_BIN)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" $(BIN)/pytest -q tests/backends/check_backends.py
 
 benchmarks: $(VENV)/.installed
-	@for name in checkpoint_cost prepare_features silence stream_fanout scrape; do $(BIN)/python -m tests.benchmarks.$$name; done
+	@for name in checkpoint_cost prepare_features silence stream_fanout scrape watcher; do $(BIN)/python -m tests.benchmarks.$$name; done
 
 # uv installs in seconds what takes pip minutes; --system-certs because uv ignores the machine's certificates.
 $(VENV)/.installed: pyproject.toml constraints.txt

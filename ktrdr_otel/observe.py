@@ -48,6 +48,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         plan: "Plan | None" = None,
         display: str | None = None,
         database: str | None = None,
+        notify: str | None = None,
         otlp_endpoint: str | None = None,
         trace_file: Path | None = None,
         exporters: "Iterable[SpanExporter]" = (),
@@ -60,6 +61,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         self._plan = plan
         self._display = display
         self._database = database
+        self._notify = notify
         self._otlp_endpoint = otlp_endpoint
         self._trace_file = trace_file
         self._exporters = tuple(exporters)
@@ -72,7 +74,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         from ktrdr_otel.settings import load_settings
         from ktrdr_otel.wiring import begin
 
-        settings = load_settings(display=self._display, database=self._database)
+        settings = load_settings(display=self._display, database=self._database, notify=self._notify)
         self._observation = begin(
             settings,
             name=self._name,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_state_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ktrdr_otel.errors import SettingsError
@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     stall_floor_seconds: float = Field(default=30.0, gt=0)  # no step is stalled before
     stall_unknown_seconds: float = Field(default=300.0, gt=0)  # a step that no completed run has had
     stall_factor: float = Field(default=5.0, gt=0)  # times its 99th percentile a step may take
+    notify: SecretStr | None = (
+        None  # Apprise URLs, with spaces between them: told of stalls, recoveries and ends
+    )
     display: Literal["auto", "live", "plain", "json", "off"] = "auto"
 
     @property

@@ -24,6 +24,7 @@ from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
+from ktrdr_otel.notify import check_notify, start_beside
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import NewOperation
@@ -198,6 +199,8 @@ def begin(
 
     Raises `OperationExistsError` and `SettingsError`.
     """
+    if settings.notify is not None:
+        check_notify(settings.notify.get_secret_value())
     run = runtime(settings)
     service = run.service(settings)
     metrics_push = run.metrics_push(settings, service)
@@ -230,6 +233,8 @@ def begin(
         context.deactivate(active)
         pinned.shutdown(0)
         raise
+    if settings.notify is not None:
+        start_beside(settings.database_url, operation_id, settings.notify.get_secret_value())
     display = choose_display(settings.display)
     allowances = service.allowances()
     watch = run.watch(settings, service, allowances)

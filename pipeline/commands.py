@@ -94,6 +94,9 @@ def train(
         Path | None, typer.Option("--trace-file", metavar="F", help="Write the trace as OTLP JSON lines.")
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the store while it trains.")] = False,
+    notify: Annotated[
+        str | None, typer.Option("--notify", metavar="URL", help="Apprise URL, told of stalls and the end.")
+    ] = None,
     host: Host = None,
     port: Port = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
@@ -116,6 +119,7 @@ def train(
         database=database,
         otlp_endpoint=otlp_endpoint,
         trace_file=trace_file,
+        notify=notify,
         serve_at=(host, port) if serve else None,
         epochs=epochs,
         seed=seed,

@@ -197,8 +197,6 @@ class LiveOperation:
         self._tell_latest()
         tick = _tick_of(loop, self.operation_id, seen_ns)
         self._moved(seen_ns)
-        if self._pulse is not None:
-            self._pulse.tick()
         if tick.epoch_index is None and not self._planned and loop.total is not None:
             self._plan.expect(tick.unit, loop.total)
             self._bridge.adopt(self._plan)
@@ -276,6 +274,9 @@ class LiveOperation:
     def _moved(self, at_ns: int) -> None:
         """Something has begun, ended or ticked: what was silent for too long until then was a stall."""
         before, self._moved_ns = self._moved_ns, max(at_ns, self._moved_ns)
+        if self._pulse is not None:
+            # Also for spans that no processor was called for, whose steps nobody has written there.
+            self._pulse.tick()
         allowed, self._allowed_seconds = self._allowed_seconds, None
         if allowed is not None and (at_ns - before) / 1e9 > allowed:
             self._on_stall(before, at_ns)

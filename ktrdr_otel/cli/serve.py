@@ -26,6 +26,9 @@ def serve(
     keep_days: Annotated[
         float | None, typer.Option("--keep-days", help="Delete steps of operations that ended before.")
     ] = None,
+    notify: Annotated[
+        str | None, typer.Option("--notify", metavar="URL", help="Apprise URL, told of stalls and ends.")
+    ] = None,
     trace_url: Annotated[
         str | None, typer.Option("--trace-url", help="Link to a trace, with {trace_id} in it.")
     ] = None,
@@ -47,6 +50,7 @@ def serve(
             port=port,
             token=token,
             keep_days=keep_days,
+            notify=notify,
             trace_url=trace_url,
             dashboard_url=dashboard_url,
         )

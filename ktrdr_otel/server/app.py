@@ -17,6 +17,7 @@ from ktrdr_otel.errors import StoreError
 from ktrdr_otel.metrics.health import health_points
 from ktrdr_otel.metrics.prometheus import PrometheusFace
 from ktrdr_otel.metrics.state import MetricsState
+from ktrdr_otel.notify import Notifier, Outbox
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.server.api import (
     EVERYWHERE,
@@ -29,7 +30,7 @@ from ktrdr_otel.server.api import (
     problem,
 )
 from ktrdr_otel.server.auth import Gate, PageHeaders, log_in
-from ktrdr_otel.server.follower import Follower
+from ktrdr_otel.server.follower import Deliver, Follower
 from ktrdr_otel.server.hub import Hub
 from ktrdr_otel.server.ingest import Bucket, Ingest, traces_api
 from ktrdr_otel.server.retention import forget_old_steps
@@ -39,6 +40,7 @@ from ktrdr_otel.server.stream import streams
 logger = logging.getLogger(__name__)
 
 _PAGE: Final = Path(__file__).parent / "page"
+_LAST_MESSAGES_SECONDS: Final = 5.0
 _LONGEST_BODY: Final = 64 * 1024  # of anything but spans
 
 
@@ -51,7 +53,11 @@ def create_app(service: OperationsService, settings: ServerSettings, clock: Cloc
         app.state.backend = Backend(service, settings, hub)
         metrics = MetricsState()
         app.state.metrics = PrometheusFace(metrics, lambda: health_points(service, hub.subscribers))
-        follower = Follower(service, hub.stored, metrics.stored)
+        deliveries: list[Deliver] = [hub.stored, metrics.stored]
+        outbox = None if settings.notify is None else Outbox(settings.notify.get_secret_value())
+        if outbox is not None:
+            deliveries.append(Notifier(outbox).stored)
+        follower = Follower(service, *deliveries)
         service.listen(hub.progressed)
         follower.start()
         tasks = [asyncio.create_task(hub.run())]
@@ -65,6 +71,8 @@ def create_app(service: OperationsService, settings: ServerSettings, clock: Cloc
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(follower.stop)
+            if outbox is not None:
+                await asyncio.to_thread(outbox.close, _LAST_MESSAGES_SECONDS)
 
     app = FastAPI(
         title="ktrdr-otel",

@@ -97,7 +97,9 @@ class Hub:
         self._began.set()
         self._wake()
 
-    async def follow(self, operation_id: str | None, after: int | None) -> AsyncGenerator[Chunk, None]:
+    async def follow(
+        self, operation_id: str | None, after: int | None, *, steps: bool = True
+    ) -> AsyncGenerator[Chunk, None]:
         """What happens in that operation, or in all, to its end: first the steps after `after`, then the state.
 
         Without `after` steps are told from now on. Raises `UnknownOperationError` at the first turn.
@@ -107,7 +109,7 @@ class Hub:
             await self._load(operation_id)
         self.subscribers += 1
         try:
-            async for chunk in self._tell(operation_id, after):
+            async for chunk in self._tell(operation_id, after, steps=steps):
                 yield chunk
         finally:
             self.subscribers -= 1
@@ -121,11 +123,15 @@ class Hub:
             await self._tick.wait()
         self._shown.setdefault(operation_id, self._show(operation))
 
-    async def _tell(self, operation_id: str | None, after: int | None) -> AsyncGenerator[Chunk, None]:
+    async def _tell(
+        self, operation_id: str | None, after: int | None, *, steps: bool
+    ) -> AsyncGenerator[Chunk, None]:
         cursor = self._sequence if after is None or after > self._sequence else after
         told: dict[str, int] = self._ended_before(cursor) if operation_id is None else {}
         spoke_at = self._loop.time()
         while True:
+            if not steps:
+                cursor = self._sequence
             while cursor < self._sequence:
                 chunk, cursor = await self._steps_after(cursor, operation_id)
                 if chunk is not None:

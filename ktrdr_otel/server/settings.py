@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ktrdr_otel.errors import SettingsError
+from ktrdr_otel.notify import check_notify
 from ktrdr_otel.operations.models import Operation
 
 DEFAULT_PORT: Final = 9464
@@ -26,6 +27,7 @@ class ServerSettings(BaseSettings):
     trace_url: str | None = None  # such as http://localhost:16686/trace/{trace_id}
     dashboard_url: str | None = None  # such as http://localhost:3000/d/ktrdr?var-operation={operation_id}
     keep_days: float | None = Field(default=None, gt=0)  # steps of operations that ended before are deleted
+    notify: SecretStr | None = None  # Apprise URLs, with spaces between them
     max_connections: int = Field(default=1500, ge=1)  # further ones are refused
 
     @property
@@ -66,6 +68,8 @@ def load_server_settings(**given: object) -> ServerSettings:
             f"--host {settings.host} can be reached from other machines: set KTRDR_OTEL_TOKEN to a secret of "
             f"{_SHORTEST_TOKEN} or more characters, or leave --host at 127.0.0.1"
         )
+    if settings.notify is not None:
+        check_notify(settings.notify.get_secret_value())
     for name in ("trace_url", "dashboard_url"):
         _check_template(name, getattr(settings, name))
     return settings

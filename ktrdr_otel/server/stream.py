@@ -46,11 +46,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub, operation_id: str | None, after: int | None) -> None:
+    def __init__(self, hub: Hub, operation_id: str | None, after: int | None, *, steps: bool = True) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         self._hub = hub
         self._operation_id = operation_id
         self._after = after
+        self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The stream, to its end or until the reader goes."""
@@ -75,7 +76,8 @@ class EventStream(Response):
         await send(
             {"type": "http.response.body", "body": f"retry: {_RETRY_MS}\n".encode(), "more_body": True}
         )
-        async with contextlib.aclosing(self._hub.follow(self._operation_id, self._after)) as chunks:
+        told = self._hub.follow(self._operation_id, self._after, steps=self._steps)
+        async with contextlib.aclosing(told) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk.sse, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -87,9 +89,15 @@ async def _until_gone(receive: Receive) -> None:
 
 
 @streams.get("/events", response_class=Response, responses=_DESCRIBED)  # type: ignore[arg-type] # as OpenAPI has it
-async def follow_all(request: Request, after: After = None, last_event_id: LastEventId = None) -> Response:
+async def follow_all(
+    request: Request,
+    after: After = None,
+    steps: Annotated[bool, Query(description="Without steps only states and ends are told.")] = True,
+    last_event_id: LastEventId = None,
+) -> Response:
     """Follow all operations as server-sent events."""
-    return EventStream(backend_of(request).hub, None, after if last_event_id is None else last_event_id)
+    after = after if last_event_id is None else last_event_id
+    return EventStream(backend_of(request).hub, None, after, steps=steps)
 
 
 @streams.get(

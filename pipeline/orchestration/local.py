@@ -39,6 +39,7 @@ class TrainingRequest:
     database: str | None
     otlp_endpoint: str | None
     trace_file: Path | None
+    notify: str | None
     serve_at: tuple[str | None, int | None] | None  # host and port, None for the usual; None: not at all
     epochs: int | None
     seed: int
@@ -101,6 +102,7 @@ class LocalTraining:
                     plan=pipeline.plan(),
                     display=self._display(),
                     database=request.database,
+                    notify=request.notify,
                     otlp_endpoint=request.otlp_endpoint,
                     trace_file=request.trace_file,
                     cancellation_token=self._token,

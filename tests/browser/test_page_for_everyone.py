@@ -124,6 +124,7 @@ def test_an_update_changes_words_and_not_elements(
     listing, page = open_page(server).page, open_page(server).page
     page.get_by_role("link", name="puppet").click()
     expect(page.locator(".slowest tbody tr")).to_have_count(1)
+    expect(page.locator(".phases li")).to_have_count(1)
     for each in (listing, page):
         each.locator(".badge").first.wait_for()
         each.evaluate(_WATCH)

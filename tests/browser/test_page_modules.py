@@ -166,3 +166,20 @@ def test_a_stall_is_told_with_activity_and_stack(page: Page) -> None:
     notice.locator("summary").click()
     expect(notice.locator("pre")).to_contain_text("<module> (train.py:1)")
     assert page.locator("main module").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        ("https://jaeger.example/trace/1", "https://jaeger.example/trace/1"),
+        ("javascript:alert(1)", None),
+        (" JAVASCRIPT:alert(1)", None),
+        ("data:text/html,<script>1</script>", None),
+        ("http://[", None),
+        (None, None),
+    ],
+)
+def test_only_web_addresses_become_links(address: str | None, link: str | None, page: Page) -> None:
+    """A template could hold anything; a browser is sent to http and https alone."""
+    found = page.evaluate("async (address) => (await import('/page/dom.js')).safeLink(address)", address)
+    assert found == link

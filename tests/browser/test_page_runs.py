@@ -121,6 +121,27 @@ def test_a_long_step_is_seen_while_it_is_open(
     assert job.end() == 0
 
 
+def test_what_holds_steps_is_seen_to_end_among_them(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """A symbol that was open ends in the waterfall though steps go on; the newest of them stays in view."""
+    job = puppet("holder")
+    page = open_page(server).page
+    job.do("open", "symbol", symbol="AAPL", symbol_index=1, total_symbols=1)
+    page.get_by_role("link", name="puppet").click()
+    page.locator(".waterfall details summary").click()
+    holder = page.locator(".waterfall details tbody tr", has_text="symbol AAPL")
+    expect(holder).to_contain_text("running")
+    job.do("step", "load")  # ends what is open
+    job.do("on", "poll", item="broker", index=1, total=2)
+    expect(page.locator(".waterfall header .quiet")).to_have_text(
+        re.compile(r"^[1-9]\d\d steps"), timeout=30_000
+    )
+    expect(page.locator(".latest")).to_be_hidden()
+    page.get_by_label("Filter steps").fill("symbol")
+    expect(holder).to_contain_text("completed", timeout=15_000)
+
+
 def test_a_stall_is_told_while_it_lasts_and_remembered_afterwards(
     server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
 ) -> None:
@@ -170,3 +191,27 @@ def test_the_dialog_can_be_left_and_nothing_is_cancelled(
     job.do("step", "load", item="MSFT", index=2, total=2)
     assert job.end() == 0
     expect(page.locator(".hero")).to_have_attribute("data-condition", "completed")
+
+
+def test_links_lead_to_the_trace_and_the_dashboard_of_this_run(tmp_path: Path, open_page: OpenPage) -> None:
+    """They are made from the server's settings, and open beside the page without telling where they come from."""
+    templates = [
+        "--trace-url",
+        "http://jaeger/t/{trace_id}",
+        "--dashboard-url",
+        "http://grafana/{operation_id}",
+    ]
+    server = Server(tmp_path / "operations.db", templates)
+    server.start()
+    try:
+        assert Puppet(server.database, "linked run").end() == 0
+        page = open_page(server, "/#/operations/linked%20run").page
+        trace_id = server.ask("/operations/linked%20run")["trace_id"]
+        trace = page.get_by_role("link", name="Trace")
+        expect(trace).to_have_attribute("href", f"http://jaeger/t/{trace_id}")
+        expect(trace).to_have_attribute("rel", "noopener noreferrer")
+        expect(page.get_by_role("link", name="Dashboard")).to_have_attribute(
+            "href", "http://grafana/linked%20run"
+        )
+    finally:
+        server.stop()

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
-from ktrdr_otel.storage.sql import checkpoints_query
+from ktrdr_otel.storage.sql import checkpoints_query, steps_query
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -407,3 +408,41 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="not a database"):
         open_store(Settings(database=str(path)))
     assert path.read_text().startswith("these are my notes")
+
+
+def test_whoever_comes_first_declares_an_operation_lost(database: str) -> None:
+    """Eight at once: one did; what was open is lost; a worker that beats again corrects it."""
+    store = open_store(Settings(database=database))
+    store.create(new("one"), wall_ns=5, monotonic_ns=1)
+    store.write(Batch(started=[unit(1, ended=False)]))
+    with ThreadPoolExecutor(8) as threads:
+        declared = list(
+            threads.map(lambda _: store.mark_lost("one", reason="gone", ended_ns=7, heartbeat_ns=5), range(8))
+        )
+    assert sorted(declared) == [False] * 7 + [True]
+    assert store.get("one").operation.lost_reason == "gone"
+    assert [row.status for row in store.checkpoints("one", after=0, limit=9)] == [CheckpointStatus.LOST]
+    store.write(Batch(beating=["one"], wall_ns=8, monotonic_ns=9))
+    back = store.get("one").operation
+    assert (back.status, back.lost_reason, back.ended_at) == (OperationStatus.RUNNING, None, None)
+    assert not store.mark_lost("one", reason="gone", ended_ns=7, heartbeat_ns=5), "it has beaten since"
+    store.close()
+
+
+def test_the_query_of_the_streams_walks_an_index(tmp_path: Path) -> None:
+    """From the cursor on, for one operation and for all."""
+    path = tmp_path / "operations.db"
+    open_store(Settings(database=str(path))).close()
+    engine = create_engine(f"sqlite:///{path}")
+    for key, used in (
+        (None, "INTEGER PRIMARY KEY (rowid>?)"),
+        (1, "checkpoints_of_operation (operation_key=? AND sequence>?)"),
+    ):
+        query = str(
+            steps_query(key, after=5, limit=10).compile(engine, compile_kwargs={"literal_binds": True})
+        )
+        with engine.connect() as connection:
+            plan = " ".join(row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))
+        assert used in plan
+        assert "TEMP B-TREE" not in plan
+    engine.dispose()

@@ -43,8 +43,6 @@ function notices(operation) {
         text: "Its clocks stand still until it goes on.",
       });
     else if (operation.stalled) found.push(stalled(operation));
-    else if (operation.slow)
-      found.push({ key: "slow", tone: "note", title: "Slower than it used to be.", text: operation.message });
   }
   if (stall && (ended(operation) || !operation.stalled)) found.push(stalledOnce(stall));
   return found;

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { announce, element, paced, reconcile, setAttribute, setProperty, setText } from "./dom.js";
 import { capital, clock, moment, percent } from "./format.js";
-import { condition, ended, fillBadge, heartbeat, newBadge, remaining } from "./status.js";
+import { condition, ended, fillBadge, heartbeat, newBadge, news, remaining } from "./status.js";
 import { follow } from "./stream.js";
 
 const STATUSES = ["", "running", "completed", "failed", "cancelled", "lost"];
@@ -98,8 +98,8 @@ export class ListView {
 
   update(operation) {
     const known = this.operations.get(operation.operation_id);
-    if (known && condition(known) !== condition(operation))
-      announce(`${operation.name}: ${condition(operation)}`);
+    const told = known && news(known, operation);
+    if (told) announce(told);
     const { status, operation_type: type } = this.filters;
     const wanted = (!status || status === operation.status) && (!type || type === operation.operation_type);
     if (wanted) this.operations.set(operation.operation_id, operation);

@@ -10,13 +10,14 @@ import { Hero } from "./hero.js";
 import { Matrix } from "./matrix.js";
 import { Phases } from "./phases.js";
 import { Slowest } from "./slowest.js";
-import { condition, ended } from "./status.js";
+import { condition, ended, news } from "./status.js";
 import { Steps } from "./steps.js";
 import { follow } from "./stream.js";
 import { TimeSpent } from "./time_spent.js";
 import { Waterfall } from "./waterfall.js";
 
-const LOOK_AGAIN = 2000; // ms
+const LOOK_AGAIN = 2000; // ms; what does not end is worth a question
+const LOOK_AT_HOLDERS = 5000;
 const LOST_LOOK_AGAIN = 10_000; // a lost worker may come back and correct its record
 
 export class OperationView {
@@ -154,10 +155,8 @@ export class OperationView {
   take(operation) {
     const before = this.operation;
     this.operation = operation;
-    if (before && condition(before) !== condition(operation))
-      announce(
-        `${operation.name}: ${condition(operation)}${operation.error ? `, ${operation.error.type}` : ""}`,
-      );
+    const told = before && news(before, operation);
+    if (told) announce(told);
     this.draw();
   }
 
@@ -181,10 +180,11 @@ export class OperationView {
     } else if (operation.status === "lost") this.lookForTheLost();
   }
 
-  /** While no step ends, the ones that are open are worth a question: they are what it is busy with. */
+  /** The stream tells of finished units alone: what is open, and what held others and ended, is asked for. */
   look() {
     const at = performance.now();
-    if (at - this.heardAt < 1000 || at - (this.lookedAt ?? 0) < LOOK_AGAIN) return;
+    const quiet = at - this.heardAt > 1000;
+    if (at - (this.lookedAt ?? 0) < (quiet ? LOOK_AGAIN : LOOK_AT_HOLDERS)) return;
     this.lookedAt = at;
     this.read().then(this.draw, () => {}); // the stream says whether the server is there
   }

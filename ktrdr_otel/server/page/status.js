@@ -17,6 +17,12 @@ export function condition(operation) {
   return operation.slow ? "slow" : "running";
 }
 
+/** The change as it is said aloud, or null: slow steps come and go too often to be told. */
+export function news(before, after) {
+  const [was, is] = [before, after].map((each) => condition(each).replace("slow", "running"));
+  return was === is ? null : `${after.name}: ${is}${after.error ? `, ${after.error.type}` : ""}`;
+}
+
 /** An empty badge. */
 export const newBadge = () => element("span", { class: "badge" });
 

@@ -114,6 +114,8 @@ export class Waterfall {
     const top = this.rows[Math.floor(this.box.scrollTop / ROW)];
     this.rows = rowsWithin(this.steps, this.span, this.text);
     setProperty(this.box, "--rows", this.rows.length);
+    // At once, not with the next frame: until then the box would end elsewhere.
+    this.canvas.style.height = `${this.box.clientHeight}px`;
     this.spacer.style.height = `${Math.max(0, this.rows.length * ROW + RULER - this.box.clientHeight)}px`;
     if (top && this.rows[Math.floor(this.box.scrollTop / ROW)] !== top) {
       const place = this.rows.indexOf(top);

@@ -32,7 +32,7 @@ def events(
 ) -> Generator[ServerSentEvent, None, None]:
     """The events of a stream, for as long as they are asked for."""
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
-    params = {} if after is None else {"after": after}
+    params = None if after is None else {"after": after}
     with (
         httpx.Client(base_url=running.url, timeout=10) as client,
         connect_sse(client, "GET", path, headers=headers, params=params) as source,
@@ -80,6 +80,21 @@ def test_all_operations_are_on_one_stream(running: Running) -> None:
         heard.add((each.event, json.loads(each.data)["operation_id"]))
         if {("end", "one"), ("end", "two"), ("step", "two")} <= heard:
             break
+
+
+def test_a_list_needs_no_steps(running: Running) -> None:
+    """Only states and ends are told to who does not want them."""
+    begin(running.service)
+    told = events(running, "/api/v1/events?steps=false")
+    next(told)
+    running.service.write(Batch(finished=[unit("one", 1)], progress={"one": progress(1)}))
+    finish(running.service)
+    heard = []
+    for each in told:
+        heard.append(each.event)
+        if each.event == "end":
+            break
+    assert "step" not in heard
 
 
 def test_the_state_of_this_process_is_told_before_it_is_stored(running: Running) -> None:

@@ -1,0 +1,135 @@
+"""Messages about stalls, recoveries and ends, sent by Apprise from a thread or process that nothing waits for.
+
+A run that hangs cannot speak, so `observe` starts a small process that follows its record (`ktrdr_otel.notifying`),
+told through its standard input what to follow and where to send.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Final
+
+from ktrdr_otel.errors import SettingsError
+from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.sentence import sentence_of
+
+logger = logging.getLogger(__name__)
+
+_MOST_WAITING: Final = 100  # messages, beyond which the newest are dropped and that is logged
+
+
+class News:
+    """What is worth a message: one per stall, per recovery and per end of each operation."""
+
+    def __init__(self) -> None:
+        self._stalled: set[str] = set()
+        self._ended: set[str] = set()
+
+    def of(self, operation: Operation) -> str | None:
+        """The sentence to send, if this state is news."""
+        name = operation.operation_id
+        if operation.status.is_terminal:
+            self._stalled.discard(name)
+            if name in self._ended:
+                return None
+            self._ended.add(name)
+            return sentence_of(operation, datetime.now(UTC))
+        # A stall is told with what its process does: that is known a moment after the stall itself.
+        if operation.stalled and operation.stall is not None and operation.stall.until is None:
+            if name in self._stalled:
+                return None
+            self._stalled.add(name)
+            return sentence_of(operation, datetime.now(UTC))
+        if not operation.stalled and name in self._stalled:
+            self._stalled.discard(name)
+            return f"goes on: {sentence_of(operation, datetime.now(UTC))}"
+        return None
+
+
+class Outbox:
+    """Sends messages one after the other; whoever hands them in never waits."""
+
+    def __init__(self, urls: str) -> None:
+        """The URLs have been checked by `check_notify`."""
+        import apprise
+
+        self._apprise = apprise.Apprise()
+        for url in urls.split():
+            self._apprise.add(url)
+        self._waiting: SimpleQueue[tuple[str, str] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ktrdr-otel notify", daemon=True)
+        self._thread.start()
+
+    def send(self, operation_id: str, sentence: str) -> None:
+        """It will be sent."""
+        if self._waiting.qsize() >= _MOST_WAITING:
+            logger.warning("a message about %s is dropped: the receiver does not take them", operation_id)
+            return
+        self._waiting.put((operation_id, sentence))
+
+    def close(self, timeout_seconds: float) -> None:
+        """What waits is sent, if it can be within that time."""
+        self._waiting.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while (message := self._waiting.get()) is not None:
+            operation_id, sentence = message
+            try:
+                sent = self._apprise.notify(title=f"ktrdr-otel: {operation_id}", body=sentence)
+            except Exception:
+                logger.exception("a message about %s could not be sent", operation_id)
+            else:
+                if not sent:
+                    logger.warning("a message about %s was not taken", operation_id)
+
+
+def check_notify(urls: str) -> None:
+    """The URLs can be used; raises `SettingsError`, which does not repeat them."""
+    try:
+        import apprise
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"KTRDR_OTEL_NOTIFY needs {error.name}, which is not installed; pip install 'ktrdr-otel[notify]'"
+        ) from error
+    for place, url in enumerate(urls.split(), start=1):
+        if not apprise.Apprise().add(url):
+            raise SettingsError(f"KTRDR_OTEL_NOTIFY: the URL at place {place} is none that Apprise knows")
+
+
+class Notifier:
+    """Hears of operations from a follower of the store, and sends what is news."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._news = News()
+
+    def stored(self, operations: Sequence[Operation], _steps: Sequence[Checkpoint], _sequence: int) -> None:
+        """The store has these operations."""
+        for operation in operations:
+            if (sentence := self._news.of(operation)) is not None:
+                self._outbox.send(operation.operation_id, sentence)
+
+
+def start_beside(database: str, operation_id: str, urls: str) -> None:
+    """A process follows the operation and sends; faults are logged and reach nobody."""
+    config = json.dumps({"database": database, "operation_id": operation_id, "urls": urls}) + "\n"
+    try:
+        started = subprocess.Popen(  # our own interpreter, our own program
+            [sys.executable, "-m", "ktrdr_otel.notifying"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert started.stdin is not None
+        with started.stdin:
+            started.stdin.write(config.encode())
+        # It forks and ends at once, so that it is no child of the application for long.
+        started.wait(10)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("nobody will be notified: %s", error)

@@ -1,0 +1,31 @@
+"""The process that follows one operation and sends what is news of it, told through its standard input."""
+
+import json
+import os
+import sys
+
+from ktrdr_otel.notify import Notifier, Outbox
+from ktrdr_otel.operations.models import Operation
+from ktrdr_otel.settings import load_settings
+from ktrdr_otel.wiring import open_service
+
+_LAST_MESSAGES_SECONDS = 30.0
+
+
+def main() -> None:
+    """The operation has been followed to its end."""
+    config = json.loads(sys.stdin.readline())
+    if os.fork():
+        os._exit(0)
+    outbox = Outbox(config["urls"])
+    notifier = Notifier(outbox)
+    service = open_service(load_settings(database=config["database"]))
+    for news in service.follow(config["operation_id"]):
+        if isinstance(news, Operation):
+            notifier.stored([news], (), 0)
+    outbox.close(_LAST_MESSAGES_SECONDS)
+    service.close()
+
+
+if __name__ == "__main__":
+    main()

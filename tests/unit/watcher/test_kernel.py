@@ -1,0 +1,80 @@
+"""What the kernel tells of a process, on real ones."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ktrdr_otel.operations.worker import started_ticks
+from ktrdr_otel.watcher.kernel import Process
+
+
+def sleeping(seconds: float = 60, code: int = 0) -> "subprocess.Popen[bytes]":
+    """A process that sleeps, then exits with that code."""
+    program = f"import time, sys; print(flush=True); time.sleep({seconds}); sys.exit({code})"
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    return process
+
+
+def watched(process: "subprocess.Popen[bytes]") -> Process:
+    """The process, watched."""
+    return Process(process.pid, started_ticks(process.pid) or 0)
+
+
+def told_by_the_kernel() -> bool:
+    """Whether this kernel tells how a process died (Linux 6.15)."""
+    return tuple(int(each) for each in os.uname().release.split(".")[:2]) >= (6, 15)
+
+
+def test_a_death_is_seen_and_named() -> None:
+    """By signal, and by exit code, once the parent has heard of it; older kernels tell nobody else."""
+    for end, named in (
+        (lambda each: each.kill(), "was killed by SIGKILL"),
+        (lambda each: None, "exited with code 7"),
+    ):
+        process = sleeping(0.3, 7)
+        seen = watched(process)
+        end(process)
+        assert seen.wait(5)
+        process.wait()
+        expected = named if told_by_the_kernel() else "is gone, signal unknown"
+        assert seen.death() == f"process {process.pid} {expected}"
+
+
+def test_a_death_that_nobody_asked_about_has_no_reason() -> None:
+    """The parent has not taken the status: it is said that the signal is unknown."""
+    process = sleeping()
+    seen = watched(process)
+    os.kill(process.pid, signal.SIGKILL)
+    assert seen.wait(5)
+    assert seen.death() == f"process {process.pid} is gone, signal unknown"
+    process.wait()
+
+
+def test_a_stopped_process_is_known() -> None:
+    """And a busy one by its CPU time."""
+    process = sleeping()
+    seen = watched(process)
+    load = seen.load()
+    assert load is not None
+    assert not load.is_stopped
+    assert load.rss_bytes > 1_000_000
+    os.kill(process.pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 5
+    while not (load := seen.load()) or not load.is_stopped:
+        assert time.monotonic() < deadline
+    process.kill()
+    process.wait()
+    assert seen.load() is None
+
+
+def test_another_process_of_that_pid_is_not_watched() -> None:
+    """Its start time tells."""
+    with pytest.raises(ProcessLookupError):
+        Process(os.getpid(), 1)
