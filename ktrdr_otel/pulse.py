@@ -19,7 +19,7 @@ _STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE = 
 _STEP_AT, _PLACE_AT = 128, 2048
 _STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
 _BETWEEN: Final = "\x1f"
-_FIELDS: Final = (
+_FIELDS = _TYPE, _STEP, _SYMBOL, _TIMEFRAME, _ITEM, _INDEX, _TOTAL, _HOLD = (
     semconv.PROGRESS_TYPE,
     semconv.STEP,
     semconv.SYMBOL_NAME,
@@ -65,9 +65,11 @@ class Pulse:
     def begin_step(self, attributes: Mapping[str, Any]) -> None:
         """A unit of work has begun; called by the observed thread."""
         get = attributes.get
-        text = _BETWEEN.join([str(get(field, "")) for field in _FIELDS]).encode("utf-8", "replace")[
-            :_STEP_ROOM
-        ]
+        # One expression, in the order of `_FIELDS`: it runs in the observed thread at each step.
+        text = (
+            f"{get(_TYPE, '')}\x1f{get(_STEP, '')}\x1f{get(_SYMBOL, '')}\x1f{get(_TIMEFRAME, '')}\x1f"
+            f"{get(_ITEM, '')}\x1f{get(_INDEX, '')}\x1f{get(_TOTAL, '')}\x1f{get(_HOLD, '')}"
+        ).encode("utf-8", "replace")[:_STEP_ROOM]
         words = self._words
         self._bytes[_STEP_AT : _STEP_AT + len(text)] = text
         words[_STEP_LENGTH] = len(text)

@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ktrdr_otel.bridge.live import LiveOperation
-from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span
+from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span, whole_unit
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.context import Happening, Inbox
 
@@ -107,8 +107,7 @@ class Pump:
             return
         if began_ns is not None and live.passes_units:
             del self._begun[checkpoint]
-            begun = unit_of_checkpoint(checkpoint, live.operation_id, began_ns)
-            live.passed(ended_unit(begun, checkpoint, seen_ns), began_ns)
+            live.passed(whole_unit(checkpoint, live.operation_id, seen_ns), began_ns)
             return
         self._tell_begun()
         opened = live.take_open(checkpoint.identity().span_id)

@@ -32,6 +32,30 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) 
     )
 
 
+def whole_unit(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
+    """The unit of a checkpoint that has ended, made at once: nobody has seen it open."""
+    attributes = checkpoint.attributes
+    progress_type = attributes.get(semconv.PROGRESS_TYPE)
+    identity = checkpoint.identity()
+    parent = checkpoint.parent
+    error = checkpoint.error
+    return Unit(
+        operation_id,
+        identity.trace_id,
+        identity.span_id,
+        None if parent is None else parent.identity().span_id,
+        checkpoint.name,
+        progress_type,
+        context_of(progress_type, attributes),
+        checkpoint.started_ns,
+        seen_ns,
+        checkpoint.ended_ns,
+        checkpoint.metrics,
+        None if error is None else UnitError(*error),
+        checkpoint.cancelled,
+    )
+
+
 def ended_unit(started: Unit, checkpoint: Checkpoint, seen_ns: int) -> Unit:
     """The same unit at its end."""
     error = checkpoint.error
