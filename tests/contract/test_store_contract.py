@@ -353,13 +353,14 @@ def test_the_hot_query_walks_an_index(tmp_path: Path) -> None:
     assert "TEMP B-TREE" not in plan
 
 
-def test_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_two_processes_open_a_fresh_store_at_once(database: str) -> None:
     """One migrates, the other waits."""
     program = (
         "import sys; from ktrdr_otel.settings import Settings; from ktrdr_otel.storage import open_store;"
         "sys.stdin.readline(); open_store(Settings(database=sys.argv[1])).close()"
     )
-    arguments = [sys.executable, "-c", program, str(tmp_path / "operations.db")]
+    arguments = [sys.executable, "-c", program, database]
     both = [
         subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
