@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
+from ktrdr_otel.display.base import printable
 from ktrdr_otel.display.panel import OperationPanel
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.operations.json_form import checkpoint_json, operation_json
@@ -18,11 +19,13 @@ from ktrdr_otel.operations.models import (
     Progress,
     Worker,
 )
+from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.progress.events import Unit
 
 if TYPE_CHECKING:
     from ktrdr_otel.cli.output import Operations
+    from ktrdr_otel.display.base import Display
 
 DisplayKind = Literal["live", "plain"]
 
@@ -37,7 +40,7 @@ def watch(opened: "Operations", operation_id: str | None, kind: DisplayKind) -> 
     first = opened.get(operation_id) if operation_id is not None else _newest(opened)
     display = choose_display(kind)
     assert display is not None
-    latest = first
+    latest, said = first, ""
     try:
         display.operation_started(_begun(first))
         if isinstance(display, OperationPanel):
@@ -47,6 +50,7 @@ def watch(opened: "Operations", operation_id: str | None, kind: DisplayKind) -> 
                 display.unit_finished(unit_of(news), _progress(latest))
             else:
                 latest = news
+                said = _say_how_it_stands(display, news, said)
                 display.unit_started(_present(news), _progress(news))
         display.status_changed(latest.operation_id, latest.status, _progress(latest), _error(latest))
     finally:
@@ -77,6 +81,17 @@ def _newest(opened: "Operations") -> Operation:
             typer.echo(f"nothing runs in {opened.describe()}; waiting for an operation to begin", err=True)
             said = True
         time.sleep(_LOOK_SECONDS)
+
+
+def _say_how_it_stands(display: "Display", operation: Operation, said: str) -> str:
+    """What was said: drawn in place, or a line when the condition is another than before."""
+    unwell = operation.slow or operation.stalled or operation.suspended
+    sentence = sentence_of(operation, datetime.now(UTC)) if unwell else ""
+    if isinstance(display, OperationPanel):
+        display.stands(sentence or None)
+    elif sentence.partition(" ")[0] != said.partition(" ")[0]:
+        typer.echo(printable(sentence) if sentence else "it moves again")
+    return sentence
 
 
 def _present(operation: Operation) -> Unit:

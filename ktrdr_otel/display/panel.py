@@ -39,6 +39,7 @@ class Heard:
     losses: tuple[float, ...]
     metrics: Mapping[str, float]
     rate: tuple[float, str] | None
+    stands: str | None = None  # the sentence for one that is slow, stalled or suspended
 
 
 class _Counted:
@@ -87,6 +88,7 @@ class OperationPanel:
         self._steps = _Counted("step")
         self._turns: _Counted | None = None
         self._last_count = 0
+        self._stands: str | None = None
 
     def operation_started(self, operation: NewOperation) -> None:
         """Its name and id head the picture."""
@@ -98,6 +100,11 @@ class OperationPanel:
         """The operation began that long ago: whoever comes later sees its own time, not the looking."""
         with self._lock:
             self._began = self._monotonic() - max(seconds, 0.0)
+
+    def stands(self, sentence: str | None) -> None:
+        """It is slow, stalled or suspended, in these words; None: it moves."""
+        with self._lock:
+            self._stands = sentence
 
     def unit_started(self, unit: Unit, progress: Progress) -> None:
         """It is the current step."""
@@ -153,6 +160,7 @@ class OperationPanel:
                 losses=tuple(self._losses),
                 metrics=self._metrics,
                 rate=self._rate(),
+                stands=self._stands,
             )
 
     def _rate(self) -> tuple[float, str] | None:

@@ -55,6 +55,8 @@ class Picture:
             yield self._now(progress, width)
             if heard.metrics:
                 yield self._training(width)
+        if heard.stands is not None and heard.status is OperationStatus.RUNNING:
+            yield Text(printable(heard.stands), style="red", overflow="fold")
         if heard.error is not None:
             where = f" in {heard.error.step}" if heard.error.step else ""
             text = printable(f"{heard.error.type}{where}: {heard.error.message}")

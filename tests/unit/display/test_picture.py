@@ -124,3 +124,13 @@ def test_a_failure_says_what_broke() -> None:
 def _without_spaces(lines: list[str]) -> list[str]:
     # Spaces of other widths are shown as they are, and `isprintable` knows only the common one.
     return ["".join(line.split()) for line in lines]
+
+
+def test_a_stall_is_said_while_it_lasts() -> None:
+    """In the sentence that everybody uses, below the step; whoever ended is not stalled."""
+    panel = a_panel()
+    sentence = "stalled 8 s in Computing RSI (20/40) [1h] AAPL: waiting (1 % CPU), in read, job.py:8"
+    panel.stands(sentence)
+    assert sentence in drawn(panel, 100)
+    panel.status_changed("one", OperationStatus.COMPLETED, progress("Training complete", 100.0), None)
+    assert sentence not in drawn(panel, 100)
