@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -48,7 +49,7 @@ class Pulse:
         self._memory = mmap.mmap(descriptor, SIZE)
         self._bytes = memoryview(self._memory)
         self._words = self._bytes[: _WORDS.size].cast("q")
-        self.generation = 0
+        self._counting = threading.Lock()
 
     @classmethod
     def create(cls) -> "Pulse":
@@ -93,9 +94,10 @@ class Pulse:
             self._bytes[_PLACE_AT : _PLACE_AT + len(text)] = text
             self._words[_PLACE_LENGTH] = len(text)
 
-    def active(self, count: int) -> None:
-        """So many operations run."""
-        self._words[_ACTIVE] = count
+    def count(self, change: int) -> None:
+        """So many operations more, or less, run in the process, whatever their stores."""
+        with self._counting:
+            self._words[_ACTIVE] += change
 
     def look(self) -> Seen:
         """The pulse now; a text that is being written at this moment is left out."""

@@ -73,7 +73,7 @@ class Runtime:
                 self._services[settings.database_url] = service
             return service
 
-    def watch(self, settings: Settings, service: OperationsService, allowances: Allowances) -> Watch | None:
+    def watch(self, settings: Settings, service: OperationsService) -> Watch | None:
         """What starts the watcher of operations in that store; None where there cannot be one, or should not."""
         if settings.watcher == "off" or not can_watch() or service.is_in_memory:
             return None
@@ -82,8 +82,7 @@ class Runtime:
                 self.pulse = Pulse.create()
             watch = self._watches.get(settings.database_url)
             if watch is None:
-                config = partial(_watch_config, settings, service, allowances, self.pulse)
-                watch = self._watches[settings.database_url] = Watch(self.pulse, config)
+                watch = self._watches[settings.database_url] = Watch(self.pulse)
                 watch.on_start = self._publish
             return watch
 
@@ -237,7 +236,7 @@ def begin(
         start_beside(settings.database_url, operation_id, settings.notify.get_secret_value())
     display = choose_display(settings.display)
     allowances = service.allowances()
-    watch = run.watch(settings, service, allowances)
+    watch = run.watch(settings, service)
     live = LiveOperation(
         new,
         active=active,
@@ -249,8 +248,8 @@ def begin(
         pulse=None if watch is None else run.pulse,
     )
     run.pump.add(live)
-    if watch is not None:
-        watch.begin()
+    if watch is not None and run.pulse is not None:
+        watch.begin(partial(_watch_config, settings, service, allowances, run.pulse))
     if metrics_push is not None:
         metrics_push.begin(operation_id)
     return Observation(

@@ -229,6 +229,7 @@ class LiveOperation:
                         "message": progress.message,
                         "allowance_seconds": progress.allowance_seconds,
                         "slow_after_seconds": progress.slow_after_seconds,
+                        "hold_seconds": self._held_seconds(),
                     }
                 )
 
@@ -263,6 +264,11 @@ class LiveOperation:
         if not under_way:
             return self._allowances.unknown
         return max((self._allowance_of(unit) for unit in under_way), key=lambda each: each.seconds)
+
+    def _held_seconds(self) -> float:
+        """What an open hold allows, to whatever happens inside it."""
+        holds = [unit for unit in self._open.values() if unit.progress_type == semconv.HOLD]
+        return max((self._allowance_of(unit).seconds for unit in holds), default=0.0)
 
     def _allowance_of(self, unit: Unit) -> Allowance:
         if unit.progress_type == semconv.HOLD:

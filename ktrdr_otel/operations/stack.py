@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-_TRIES = 4  # threads that come and go while it looks make it fail
-_TIMEOUT_SECONDS = 5.0
+_TRIES = 3  # threads that come and go while it looks make it fail
+_TIMEOUT_SECONDS = 2.0
 _DEEPEST = 40  # frames per thread that are kept
 
 

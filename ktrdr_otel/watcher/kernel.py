@@ -62,18 +62,22 @@ class Process:
 
     def death(self) -> str:
         """How it died, as far as anyone can know."""
-        if _oom_kills(self._oom_file) > self._oom_kills:
-            return f"process {self.pid} was killed: out of memory (its cgroup's limit)"
         # The kernel tells once the parent has taken the status; one that never does leaves it unknown.
         deadline = time.monotonic() + _REAPED_WITHIN_SECONDS
         while (status := self._exit_status()) is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        if status is None:
+        if status is not None and not os.WIFSIGNALED(status):
+            return f"process {self.pid} exited with code {os.WEXITSTATUS(status)}"
+        number = None if status is None else os.WTERMSIG(status)
+        if number in (None, 9) and _oom_kills(self._oom_file) > self._oom_kills:
+            return f"process {self.pid} was killed: out of memory (its cgroup's limit)"
+        if number is None:
             return f"process {self.pid} is gone, signal unknown"
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            return f"process {self.pid} was killed by {_SIGNALS.get(number, f'signal {number}')}"
-        return f"process {self.pid} exited with code {os.WEXITSTATUS(status)}"
+        return f"process {self.pid} was killed by {_SIGNALS.get(number, f'signal {number}')}"
+
+    def remember_oom_kills(self) -> None:
+        """What the cgroup has counted so far has not hit this process."""
+        self._oom_kills = _oom_kills(self._oom_file)
 
     def _exit_status(self) -> int | None:
         """The wait status, from Linux 6.15 on; before that nobody but the parent is told."""

@@ -38,6 +38,7 @@ class Watcher:
         self._silence = Silence(None)
         self._loads: list[tuple[float, Load]] = []
         self._stall: dict[str, Any] | None = None
+        self._stalled_at: object = None  # the pulse as it stood still
         self._is_suspended = False
         self._beat_at = self._sample_at = 0.0
         self._idle_since: float | None = None
@@ -67,14 +68,13 @@ class Watcher:
             return
         self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
         seen = self._pulse.look()
-        moved_before = self._silence.moved
         silent_for = self._silence.look(seen.moved, now, is_stopped=load.is_stopped)
-        if moved_before != seen.moved:
-            self._moved(now)
+        if self._stall is not None and seen.moved != self._stalled_at:
+            self._goes_on()
         self._suspend(is_stopped=load.is_stopped)
         what, allowance, slow_after = self._under_way(seen)
         if not load.is_stopped and judge(silent_for, allowance, slow_after) is Condition.STALLED:
-            self._stalled(what, silent_for)
+            self._stalled(what, silent_for, seen.moved)
         if now >= self._beat_at:
             self._beat_at = now + self._config["heartbeat_seconds"] / 2
             late = time.monotonic_ns() - int(self._config["heartbeat_seconds"] * 1e9)
@@ -82,6 +82,7 @@ class Watcher:
         if now >= self._sample_at:
             self._sample_at = now + _SAMPLE_SECONDS
             share = self._cpu_share(_SAMPLE_SECONDS)
+            self._process.remember_oom_kills()
             for operation_id in self._record.running():
                 self._record.sample(
                     operation_id,
@@ -107,19 +108,19 @@ class Watcher:
             return words, float(step[semconv.HOLD_ALLOWANCE]), None
         if item is None and kind == semconv.PREPROCESSING:
             item = step.get(semconv.STEP)
-        known = self._allowances.get((kind, item, step.get(semconv.TIMEFRAME)))
-        if known is None:
-            return words, self._config["unknown_seconds"], None
-        return words, known[0], known[1]
+        unknown = (self._config["unknown_seconds"], None)
+        allowed, slow_after = self._allowances.get((kind, item, step.get(semconv.TIMEFRAME)), unknown)
+        # What happens inside a hold may take what the hold may.
+        return words, max(allowed, float((seen.place or {}).get("hold_seconds") or 0)), slow_after
 
-    def _stalled(self, what: str, silent_for: float) -> None:
+    def _stalled(self, what: str, silent_for: float, moved: object) -> None:
         if self._stall is not None:
             return
         stacks = stack.take(self._config["py_spy"], self._process.pid)
         activity = self._activity(silent_for)
         where = None if isinstance(stacks, str) else stacks.where
         since = datetime.fromtimestamp(time.time() - silent_for, UTC)
-        self._stall = {
+        stall = {
             "since": _moment(since),
             "until": None,
             "step": what,
@@ -127,22 +128,23 @@ class Watcher:
             "stack": stacks if isinstance(stacks, str) else stacks.text(),
         }
         for operation_id in self._record.running():
-            self._record.stalled(operation_id, stalled=True, stall=json.dumps(self._stall))
+            self._record.stalled(operation_id, stalled=True, stall=json.dumps(stall))
+        # Only now: where the store was busy the next look tries again.
+        self._stall, self._stalled_at = stall, moved
 
-    def _moved(self, now: float) -> None:
-        self._loads = self._loads[-1:]
-        if self._stall is None:
-            return
-        stall, self._stall = {**self._stall, "until": _moment(datetime.now(UTC))}, None
+    def _goes_on(self) -> None:
+        stall = {**(self._stall or {}), "until": _moment(datetime.now(UTC))}
         for operation_id in self._record.running():
             self._record.stalled(operation_id, stalled=False, stall=json.dumps(stall))
+        self._stall = None
+        self._loads = self._loads[-1:]
 
     def _suspend(self, *, is_stopped: bool) -> None:
         suspended = is_stopped or self._silence.is_suspended
         if suspended != self._is_suspended:
-            self._is_suspended = suspended
             for operation_id in self._record.running():
                 self._record.suspended(operation_id, suspended=suspended)
+            self._is_suspended = suspended
 
     def _activity(self, seconds: float) -> str:
         share = self._cpu_share(seconds)

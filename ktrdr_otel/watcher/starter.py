@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 _WORTH_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
-_MOST_STARTS: Final = 10  # per process: one that cannot live is not started for ever
+_MOST_STARTS: Final = 10  # in a row: one that cannot live is not started for ever
+_LIVES_SECONDS: Final = 30.0
 _ACK_SECONDS: Final = 5.0
 _PACKAGE: Final = Path(__file__).parent.parent
 
@@ -39,39 +41,41 @@ def can_watch() -> bool:
 
 
 class Watch:
-    """One per process that observes: a watcher while operations run, gone with them."""
+    """One per process and store: a watcher while operations run, gone soon after the last of them."""
 
-    def __init__(self, pulse: Pulse, config: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
-        self._config = config
+        self._config: Callable[[], dict[str, Any]] = dict
         self._count = 0
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._none_left = threading.Event()
         self._thread: threading.Thread | None = None
-        self._starts = 0
+        self._was_idle = False  # since the watcher started: then it may have gone by itself
         self.pid: int | None = None  # of the watcher that runs
         self.on_start: Callable[[], None] = lambda: None
 
-    def begin(self) -> None:
-        """One more operation runs; if it is still there in two seconds, a watcher is too."""
+    def begin(self, config: Callable[[], dict[str, Any]]) -> None:
+        """One more operation runs; if it is still there in two seconds, a watcher is too.
+
+        One that is still there from the operation before goes on.
+        """
         with self._lock:
             self._count += 1
-            self._pulse.active(self._count)
+            self._pulse.count(1)
+            self._config = config
+            self._none_left.clear()
             if self._thread is None:
-                self._stop = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._stop,), name="ktrdr-otel watch", daemon=True
-                )
+                self._thread = threading.Thread(target=self._run, name="ktrdr-otel watch", daemon=True)
                 self._thread.start()
 
     def end(self) -> None:
         """One operation less; without any the watcher goes by itself."""
         with self._lock:
             self._count -= 1
-            self._pulse.active(self._count)
+            self._pulse.count(-1)
             if self._count == 0:
-                self._stop.set()
-                self._thread = None
+                self._was_idle = True
+                self._none_left.set()
 
     def forget_after_fork(self) -> None:
         """The child of a fork is not watched, and starts nobody."""
@@ -80,29 +84,48 @@ class Watch:
         self._count = 0
         self.pid = None
 
-    def _run(self, stop: threading.Event) -> None:
-        if stop.wait(_WORTH_SECONDS):
-            return
-        while not stop.is_set() and self._starts < _MOST_STARTS:
-            self._starts += 1
+    def _run(self) -> None:
+        started = 0
+        self._none_left.wait(_WORTH_SECONDS)
+        while not self._is_done():
+            if started >= _MOST_STARTS:
+                logger.warning("%d watchers have died; no further one is started", started)
+                self._give_up()
+                return
             try:
                 descriptor = self._start()
             except (OSError, subprocess.SubprocessError, ValueError) as error:
                 logger.warning("no watcher could be started: %s; a stall is seen without its stack", error)
+                self._give_up()
                 return
+            began = time.monotonic()
+            self._was_idle = False
             self.on_start()
             try:
-                self._until_gone(descriptor, stop)
+                self._until_gone(descriptor)
             finally:
                 os.close(descriptor)
                 self.pid = None
-            if not stop.is_set():
+            # Only those that do not live are counted: a long run may lose one now and then.
+            started = started + 1 if time.monotonic() - began < _LIVES_SECONDS else 0
+            if not self._was_idle:
                 logger.warning("the watcher is gone; starting another")
 
-    def _until_gone(self, descriptor: int, stop: threading.Event) -> None:
+    def _is_done(self) -> bool:
+        with self._lock:
+            if self._count == 0:
+                self._thread = None
+            return self._count == 0
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._thread = None
+
+    @staticmethod
+    def _until_gone(descriptor: int) -> None:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while not stop.wait(_LOOK_SECONDS) and not poll.poll(0):
+        while not poll.poll(_LOOK_SECONDS * 1000):
             pass
 
     def _start(self) -> int:

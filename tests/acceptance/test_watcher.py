@@ -445,3 +445,76 @@ def test_check_is_an_exit_code(tmp_path: Path) -> None:
         code, said = check()
         assert code == 2
         assert said.startswith("lost in Processing AAPL (1/2) [1h] - Computing RSI (15/40)")
+
+
+MANY = """
+import sys, time
+from pathlib import Path
+from ktrdr_otel import checkpoint, observe
+
+def watchers():
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ktrdr_otel.watcher.process" in (process / "cmdline").read_bytes():
+                found += any(f"Pid:\\t{__import__('os').getpid()}\\n" in each.read_text()
+                             for each in (process / "fdinfo").iterdir())
+        except OSError:
+            pass
+    return found
+
+for number in range(4):
+    with observe("one of many", database=sys.argv[1 + number % 2], display="off"):
+        with checkpoint("load", item="x"):
+            time.sleep(2.6)
+        print(watchers(), flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_operations_in_a_row_share_a_watcher(tmp_path: Path) -> None:
+    """One per store; none is said to be gone that went because there was nothing left to watch."""
+    databases = [str(tmp_path / "a.db"), str(tmp_path / "b.db")]
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, *databases],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, **SHORT, "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "60"},
+    )
+    assert [int(count) <= 2 for count in done.stdout.split()] == [True] * 4, done.stdout
+    assert int(done.stdout.split()[0]) == 1
+    assert "the watcher is gone" not in done.stderr
+
+
+def test_a_step_inside_a_hold_may_take_what_the_hold_may(tmp_path: Path) -> None:
+    """Its own allowance does not count there."""
+    program = JOB.replace(
+        'with hold("a broker", allowance_seconds=60):\n        time.sleep(STUCK)',
+        'with hold("a broker", allowance_seconds=60), checkpoint("inside", item="x"):\n        time.sleep(STUCK)',
+    )
+    assert program != JOB
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "o.db"), "held", "5"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **SHORT},
+    )
+    service = open_service(load_settings(database=str(tmp_path / "o.db")))
+    assert service.get("job").stall is None
+    service.close()
+
+
+def test_a_stall_during_a_busy_store_is_told_when_it_can_be(tmp_path: Path) -> None:
+    """The store is locked by somebody else for as long as the allowance lasts, and longer."""
+    with job(tmp_path, "busy", stuck=25) as running:
+        there(running)
+        with sqlite3.connect(tmp_path / "operations.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(9)
+            other.execute("ROLLBACK")
+        other.close()
+        operation = running.until(lambda each: each.stalled and each.stall is not None)
+        assert "busy (" in operation.stall.stack  # type: ignore[union-attr] # until it is there

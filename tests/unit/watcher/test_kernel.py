@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,21 @@ def test_another_process_of_that_pid_is_not_watched() -> None:
     """Its start time tells."""
     with pytest.raises(ProcessLookupError):
         Process(os.getpid(), 1)
+
+
+def test_memory_that_ran_out_for_another_process_is_not_its_death(tmp_path: Path) -> None:
+    """Only a kill, or an end of which nobody knows, while the counter moved."""
+    for end, expected in ((0, "exited with code 7"), (signal.SIGKILL, "was killed: out of memory")):
+        events = tmp_path / "memory.events"
+        events.write_text("oom_kill 3\n")
+        process = sleeping(0.3 if end == 0 else 60, 7)
+        seen = watched(process)
+        seen._oom_file = events
+        seen.remember_oom_kills()
+        if end:
+            process.kill()
+        assert seen.wait(5)
+        process.wait()
+        events.write_text("oom_kill 4\n")
+        if end or told_by_the_kernel():
+            assert expected in seen.death()
