@@ -27,7 +27,8 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
     set up OpenTelemetry itself. `plan` tells how many units there will be, which makes the ratio exact;
     without one it comes from the items' index and total. `display` is `auto` (a terminal or a notebook shows
     live progress, elsewhere log records do), `live`, `plain`, `json` or `off`. `exporters` get the trace
-    beside those that the environment names, unless the application has a provider of its own.
+    beside those that the environment names, unless the application has a provider of its own. `live` says how spans
+    are exported while they are open: `snapshot`, `markers` or `off`.
 
     An exception ends the operation as failed and goes on to the caller; `KeyboardInterrupt` and
     `CancellationError` end it as cancelled, `SystemExit(0)` as completed. Raises `OperationExistsError` when
@@ -52,6 +53,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         otlp_endpoint: str | None = None,
         trace_file: Path | None = None,
         exporters: "Iterable[SpanExporter]" = (),
+        live: str | None = None,
         cancellation_token: CancellationToken | None = None,
         listeners: "Iterable[Listener]" = (),
     ) -> None:
@@ -65,6 +67,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         self._otlp_endpoint = otlp_endpoint
         self._trace_file = trace_file
         self._exporters = tuple(exporters)
+        self._live = live
         self._token = cancellation_token or CancellationToken()
         self._listeners = tuple(listeners)
         self._observation: Observation | None = None
@@ -74,7 +77,9 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         from ktrdr_otel.settings import load_settings
         from ktrdr_otel.wiring import begin
 
-        settings = load_settings(display=self._display, database=self._database, notify=self._notify)
+        settings = load_settings(
+            display=self._display, database=self._database, notify=self._notify, live=self._live
+        )
         self._observation = begin(
             settings,
             name=self._name,

@@ -18,7 +18,15 @@ OPERATION_STATUS: Final = "ktrdr.operation.status"  # root span, at its end: com
 PROGRESS_TYPE: Final = "ktrdr.progress.type"  # every unit of work
 PROGRESS_RATIO: Final = "ktrdr.progress.ratio"  # 0-1, snapshots and the final root
 PROGRESS_MESSAGE: Final = "ktrdr.progress.message"  # snapshots and the final root
-SPAN_STATE: Final = "ktrdr.span.state"  # in_progress, started, finished, lost, cancelled
+SPAN_STATE: Final = (
+    "ktrdr.span.state"  # one of the five below; a span that ended in the ordinary way has none
+)
+STATE_IN_PROGRESS: Final = "in_progress"  # a snapshot of an open span, which its final record will overwrite
+STATE_STARTED: Final = (
+    "started"  # a marker: the span is open, and its true end will be a child of this record
+)
+STATE_FINISHED: Final = "finished"  # that child: the true end of the span whose marker is its parent
+STATE_LOST: Final = "lost"  # open when its process died, or left open by its program: nobody saw its end
 STATE_CANCELLED: Final = "cancelled"  # left because somebody asked to stop: neither finished nor failed
 STALLED_EVENT: Final = "ktrdr.stalled"  # nothing moved from here on, for longer than was allowed
 RESUMED_EVENT: Final = "ktrdr.resumed"  # and here it went on

@@ -16,13 +16,16 @@ from ktrdr_otel import context, semconv
 from ktrdr_otel.bridge.live import Listener, LiveOperation
 from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.bridge.pump import Pump
+from ktrdr_otel.bridge.units import progress_attributes
 from ktrdr_otel.cancellation import CancellationToken
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import SystemClock, utc_from_ns
 from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
+from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
+from ktrdr_otel.exporters.queue import queue_that_knows
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
 from ktrdr_otel.notify import check_notify, start_beside
 from ktrdr_otel.observation import Observation
@@ -204,7 +207,11 @@ def begin(
     service = run.service(settings)
     metrics_push = run.metrics_push(settings, service)
     pinned = choose_provider(
-        processors=[run.processor], otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
+        processors=[run.processor],
+        otlp_endpoint=otlp_endpoint,
+        trace_file=trace_file,
+        exporters=exporters,
+        live=LiveMode(settings.live),
     )
     active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox, drain=run.pump.drain)
     root = Checkpoint(
@@ -247,6 +254,9 @@ def begin(
         allowances=allowances,
         pulse=None if watch is None else run.pulse,
     )
+    queue = pinned.queue or queue_that_knows(identity.span_id)
+    if queue is not None:
+        queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
     run.pump.add(live)
     if watch is not None and run.pulse is not None:
         watch.begin(partial(_watch_config, settings, service, allowances, run.pulse))

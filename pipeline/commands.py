@@ -93,6 +93,10 @@ def train(
     trace_file: Annotated[
         Path | None, typer.Option("--trace-file", metavar="F", help="Write the trace as OTLP JSON lines.")
     ] = None,
+    live: Annotated[
+        str | None,
+        typer.Option("--live", metavar="MODE", help="Export of open spans: snapshot, markers, off."),
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the store while it trains.")] = False,
     notify: Annotated[
         str | None, typer.Option("--notify", metavar="URL", help="Apprise URL, told of stalls and the end.")
@@ -119,6 +123,7 @@ def train(
         database=database,
         otlp_endpoint=otlp_endpoint,
         trace_file=trace_file,
+        live=live,
         notify=notify,
         serve_at=(host, port) if serve else None,
         epochs=epochs,

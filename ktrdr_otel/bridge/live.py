@@ -111,6 +111,7 @@ class LiveOperation:
         self._allowed_seconds: float | None = None
         self._failed_at: str | None = None
         self._changed = True
+        self.told: Progress | None = None  # the state that was recorded last; for readers in other threads
         self.faults = 0
         self._report = Report(clock.monotonic_ns(), phase_of)
         self._tell(lambda listener: listener.operation_started(new))
@@ -221,7 +222,7 @@ class LiveOperation:
         if self._changed:
             self._changed = False
             self._bridge.refresh()
-            progress = self.progress()
+            progress = self.told = self.progress()
             self._service.progress(self.operation_id, progress)
             if self._pulse is not None:
                 self._pulse.place(

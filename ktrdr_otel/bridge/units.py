@@ -8,6 +8,7 @@ from opentelemetry.trace import StatusCode
 
 from ktrdr_otel import semconv
 from ktrdr_otel.checkpoint import Checkpoint
+from ktrdr_otel.operations.models import Progress
 from ktrdr_otel.progress.events import Unit, UnitError
 
 _METRIC_OF_ATTRIBUTE = {attribute: key for key, attribute in semconv.TRAINING_METRICS.items()}
@@ -99,6 +100,21 @@ def unit_of_span(span: ReadableSpan, seen_ns: int) -> Unit | None:
         error,
         attributes.get(semconv.SPAN_STATE) == semconv.STATE_CANCELLED,
     )
+
+
+def progress_attributes(progress: Progress | None) -> dict[str, str | int | float]:
+    """What a snapshot of an operation's root says of where the operation is."""
+    if progress is None:
+        return {}
+    return {
+        semconv.PROGRESS_RATIO: progress.percentage / 100,
+        semconv.PROGRESS_MESSAGE: progress.message,
+        **{
+            semconv.ATTRIBUTE_OF_KEY[key]: value
+            for key, value in progress.context.items()
+            if key in semconv.ATTRIBUTE_OF_KEY and isinstance(value, str | int | float)
+        },
+    }
 
 
 def context_of(progress_type: str | None, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -48,6 +49,7 @@ def examine(database: str | None, otlp_endpoint: str | None) -> list[Finding]:
         *_settings_and_store(database),
         *_open_telemetry(),
         _receiver(otlp_endpoint),
+        *_open_spans(),
         *(_extra(name, module) for name, module in _EXTRAS.items()),
         _stacks(),
     ]
@@ -161,6 +163,37 @@ def _receiver(given: str | None) -> Finding:
     if problem is None:
         return Finding("traces", "ok", f"{shown(base)} answers")
     return Finding("traces", "error", problem, "start a receiver there, or unset the endpoint")
+
+
+def _open_spans() -> Iterator[Finding]:
+    """How spans are seen while they are open: by us, or by whoever has configured OpenTelemetry here."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from ktrdr_otel.exporters.processor import live_processors
+
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        modes = {str(processor.live) for processor in live_processors()}
+        if modes:
+            shown = ", ".join(sorted(modes))
+            yield Finding("open spans", "ok", f"{shown}, by the application's LiveSpanProcessor")
+        else:
+            yield Finding(
+                "open spans",
+                "warning",
+                "off: the application's own provider exports, and shows spans when they have ended",
+                "give it ktrdr_otel.LiveSpanProcessor(exporter) in place of its batch processor",
+            )
+        return
+    with suppress(KtrdrOtelError):  # said with the settings
+        yield Finding("open spans", "ok", _SHOWN[load_settings().live])
+
+
+_SHOWN: Final = {
+    "snapshot": "snapshot: for storages where the last write wins, such as Jaeger's Badger",
+    "markers": "markers: for storages that keep every record; KTRDR_OTEL_LIVE=snapshot suits Jaeger's Badger",
+    "off": "off: spans are seen when they have ended",
+}
 
 
 def _is_grpc(endpoint: str) -> bool:

@@ -41,6 +41,11 @@ class AccountableExporter(SpanExporter):
         return SpanExportResult.SUCCESS if delivered else SpanExportResult.FAILURE
 
 
+def is_archive(exporter: SpanExporter) -> bool:
+    """Whether it keeps spans for later and is to get each once, when it has ended."""
+    return bool(getattr(exporter, "is_archive", False))
+
+
 def deliver(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> Delivery:
     """What became of the batch; an exporter that raises has met something it cannot digest."""
     try:

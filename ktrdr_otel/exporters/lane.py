@@ -1,4 +1,4 @@
-"""One exporter and the finished spans that wait for it: batches, retries, drops, the search for poison."""
+"""One exporter and the records that wait for it: batches, retries, drops, the search for poison."""
 
 import logging
 import threading
@@ -11,13 +11,19 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ktrdr_otel.clock import Clock
+from ktrdr_otel.exporters.debts import Debts
 from ktrdr_otel.exporters.delivery import Delivery, Fate, deliver
+from ktrdr_otel.exporters.live import Describe, View
+from ktrdr_otel.exporters.places import Places
+from ktrdr_otel.exporters.records import OwedRecord
 
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_NS = 500_000_000
 LONGEST_BACKOFF_NS = 30_000_000_000
 FAILURES_BEFORE_SUSPICION = 6
+# An answer that took so long may be that to a second request of the SDK's; the first can still be under way.
+_PROMPT_NS = 500_000_000
 
 
 class DropCause(StrEnum):
@@ -32,12 +38,23 @@ class Lane:
     """The way to one exporter; only the exporter thread adds to it and sends from it.
 
     Order is kept: the batch at the head is settled (delivered or dropped) before the next one is tried. While
-    the receiver cannot be reached, up to `max_queue` spans are kept and newer ones are dropped.
+    the receiver cannot be reached, up to `max_queue` spans are kept and newer ones are dropped. Records that are owed
+    to what the receiver was shown before are kept beyond that, and also where it refuses them.
     """
 
-    def __init__(self, exporter: SpanExporter, *, max_queue: int, max_batch: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        *,
+        max_queue: int,
+        max_batch: int,
+        clock: Clock,
+        view: View | None = None,
+    ) -> None:
         self.exporter = exporter
+        self.view: View = view or View()
         self.pending: deque[ReadableSpan] = deque()
+        self.places = Places()
         self.exported = 0
         self.dropped = Counter(dict.fromkeys(DropCause, 0))  # all keys there: read by other threads
         self.failures = 0
@@ -46,6 +63,7 @@ class Lane:
         # Between the exporter thread and a shutdown that gives up on it; the threads of spans never take it.
         self._lock = threading.Lock()
         self._clock = clock
+        self._debts = Debts(clock)
         self._max_queue = max_queue
         self._max_batch = max_batch
         self._failures_in_a_row = 0
@@ -59,30 +77,98 @@ class Lane:
         return getattr(self.exporter, "target", type(self.exporter).__name__)
 
     @property
-    def settled(self) -> int:
-        """Spans that no longer wait, delivered or not."""
-        return self.exported + self.dropped.total()
+    def waiting(self) -> int:
+        """Records that are not settled."""
+        return len(self.pending) + len(self._debts)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the receiver has not taken something that it has to know."""
+        return self._debts.are_refused
 
     def add(self, span: ReadableSpan) -> None:
-        """The span waits here, or is counted as dropped because too many do."""
+        """The span's last record waits here, or is counted as dropped because too many do."""
+        record = self.view.final(span)
         with self._lock:
             if self.closed:
-                self.dropped[DropCause.SHUTDOWN] += 1
-            elif len(self.pending) < self._max_queue:
-                self.pending.append(span)
+                self._drop(record, DropCause.SHUTDOWN)
+            elif len(self.pending) < self._max_queue or isinstance(record, OwedRecord):
+                self.pending.append(record)
             else:
-                self.dropped[DropCause.QUEUE_FULL] += 1
+                self._drop(record, DropCause.QUEUE_FULL)
+
+    def has_tried_up_to(self, place: int) -> bool:
+        """Whether no record of that place or of one before it is waiting for an answer."""
+        places = (place_of(record) for record in self.pending.copy())
+        return all(each is None or each > place for each in places)
+
+    def has_tried_all(self) -> bool:
+        """Whether nothing is left but what the receiver has refused."""
+        return not self.pending and self._debts.due_ns() != 0
 
     def wait_ns(self) -> int | None:
         """Nanoseconds until something should be sent, None when nothing waits."""
-        return max(0, self._not_before_ns - self._clock.monotonic_ns()) if self.pending else None
+        waits = [self._debts.due_ns()]
+        if self.pending:
+            waits.append(0)
+        waits.append(self.view.due_ns(self._clock.wall_ns()))
+        soonest = min((wait for wait in waits if wait is not None), default=None)
+        if soonest is None:
+            return None
+        return max(soonest, self._not_before_ns - self._clock.monotonic_ns(), 0)
 
     def try_now(self) -> None:
-        """The next batch is not held back by earlier failures."""
+        """What earlier failures hold back is tried at the next turn."""
         self._not_before_ns = 0
+        self._debts.retry()
 
-    def send(self) -> None:
-        """The oldest batch is settled, or waits for its next attempt."""
+    def conclude(self) -> None:
+        """What was shown open has an end that waits to be sent, and nothing waits for a better time any more."""
+        with self._lock:
+            if not self.closed:
+                self.pending.extend(self.view.left_open(self._clock.wall_ns()))
+        self._debts.conclude()
+
+    def send(self, describe: Describe) -> None:
+        """The oldest batch is settled, or waits for its next attempt; then what is open is shown."""
+        self._take_up()
+        if self.pending:
+            self._send_batch()
+        if not self.closed and self._not_before_ns <= self._clock.monotonic_ns():
+            self._show(describe)
+
+    def close(self) -> None:
+        """What still waits is counted as dropped; a send that is under way changes nothing any more."""
+        with self._lock:
+            self.closed = True
+            self.dropped[DropCause.SHUTDOWN] += self.waiting
+            self.pending.clear()
+            self._debts.clear()
+
+    def forget(self) -> None:
+        """Nothing waits here and nothing will; nothing is counted, for it is another process's."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self.closed = True
+        self.pending = deque()
+        self._debts.clear()
+
+    def _take_up(self) -> None:
+        """What is owed, and due again, waits behind the rest; what has to lead the next batch is in front of it."""
+        with self._lock:
+            if self.closed:
+                return
+            self.pending.extend(self._debts.take_due())
+            self.pending.extendleft(reversed(self.view.markers_due(self._clock.wall_ns())))
+            head = list(islice(self.pending, self._max_batch))
+            behind = list(islice(self.pending, self._max_batch, None))
+            leading = self.view.leading(head, behind)
+            if leading.waiting:
+                moved = {id(record) for record in leading.waiting}
+                left = [record for record in self.pending if id(record) not in moved]
+                self.pending = deque([*leading.waiting, *left])
+            self.pending.extendleft(reversed(leading.markers))
+
+    def _send_batch(self) -> None:
         batch = list(islice(self.pending, self._max_batch))
         delivery = deliver(self.exporter, batch)
         if self.closed:  # given up meanwhile, and counted
@@ -106,18 +192,24 @@ class Lane:
                 self._note_failure(delivery)
                 self._hold_back()
 
-    def close(self) -> None:
-        """What still waits is counted as dropped; a send that is under way changes nothing any more."""
-        with self._lock:
-            self.closed = True
-            self.dropped[DropCause.SHUTDOWN] += len(self.pending)
-            self.pending.clear()
-
-    def forget(self) -> None:
-        """Nothing waits here and nothing will; nothing is counted, for it is another process's."""
-        self._lock = threading.Lock()  # another thread of the parent may have held it
-        self.closed = True
-        self.pending = deque()
+    def _show(self, describe: Describe) -> None:
+        """What is open is sent as it is now, unless so much waits that it would be in the way."""
+        if len(self.pending) > self._max_queue // 2:
+            return
+        snapshots = self.view.snapshots_due(self._clock.wall_ns(), describe, self._max_batch)
+        if not snapshots:
+            return
+        asked_ns = self._clock.monotonic_ns()
+        delivery = deliver(self.exporter, snapshots)
+        is_taken = delivery.fate is Fate.DELIVERED and not delivery.rejected
+        is_prompt = self._clock.monotonic_ns() - asked_ns < _PROMPT_NS
+        self.view.answered(snapshots, self._clock.wall_ns(), is_certain=is_taken and is_prompt)
+        if is_taken:
+            self._tell_of_recovery()
+        elif not self.closed:
+            # Not counted against the batch that comes next: it has not been tried.
+            self.failures += 1
+            self._tell_of_outage(delivery.error or delivery.fate.value)
 
     def _delivered(self, count: int, delivery: Delivery) -> None:
         rejected = min(delivery.rejected, count)
@@ -142,7 +234,7 @@ class Lane:
                 middle = len(part) // 2
                 parts += [(part[middle:], False), (part[:middle], False)]
             elif known_bad or not tries:
-                self._reject(len(part))
+                self._reject(len(part), is_indigestible=len(part) == 1)
             else:
                 tries -= 1
                 delivery = deliver(self.exporter, part)
@@ -162,13 +254,32 @@ class Lane:
             if self.closed:  # counted as dropped when it was given up
                 return
             for _ in range(count):
-                self.pending.popleft()
+                record = self.pending.popleft()
+                if rejected and isinstance(record, OwedRecord):
+                    # Nobody says which of them were not stored.
+                    self._debts.refused(record)
+                    continue
+                self.places.settle(place_of(record))
+                if isinstance(record, OwedRecord):
+                    self._debts.paid(record)
             self.exported += count - rejected
             self.dropped[DropCause.REJECTED] += rejected
 
-    def _reject(self, count: int) -> None:
-        self._settle(count, count)
+    def _reject(self, count: int, *, is_indigestible: bool = False) -> None:
+        with self._lock:
+            if self.closed:
+                return
+            for _ in range(count):
+                record = self.pending.popleft()
+                if isinstance(record, OwedRecord):
+                    self._debts.refused(record.bare() if is_indigestible else record)
+                else:
+                    self._drop(record, DropCause.REJECTED)
         self._failures_in_a_row = 0
+
+    def _drop(self, record: ReadableSpan, cause: DropCause) -> None:
+        self.dropped[cause] += 1
+        self.places.settle(place_of(record))
 
     def _hold_back(self) -> None:
         # The exponent is bounded so that a long outage does not make a huge number first.
@@ -196,3 +307,8 @@ class Lane:
         lost = self.dropped.total() - self._dropped_before_outage
         self._outage_since_ns = None
         logger.warning("spans get through to %s again after %.1f s; %d were lost", self.name, seconds, lost)
+
+
+def place_of(span: ReadableSpan) -> int | None:
+    """The span's place in the export queue; None where it was not given one."""
+    return getattr(span, "export_place", None)

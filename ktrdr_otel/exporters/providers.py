@@ -23,6 +23,7 @@ from ktrdr_otel.exporters.environment import (
     sdk_disabled,
 )
 from ktrdr_otel.exporters.fanout import FixedFanout
+from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.otlp import OtlpHttpExporter
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
@@ -65,12 +66,14 @@ def choose_provider(
     otlp_endpoint: str | None = None,
     trace_file: Path | None = None,
     exporters: Sequence[SpanExporter] = (),
+    live: LiveMode = LiveMode.OFF,
 ) -> PinnedProvider:
     """The provider for an operation that begins now; `processors` see its spans from now on.
 
-    The application's, if it has installed an SDK provider: then its pipeline alone exports, and the other two
+    The application's, if it has installed an SDK provider: then its pipeline alone exports, and the other
     arguments are not used, which is logged. Else a private one, which exports to `otlp_endpoint` (OTLP/HTTP
-    base URL) or as `OTEL_*` says, to `trace_file` and to `exporters`. Raises `SettingsError` for what cannot be used.
+    base URL) or as `OTEL_*` says, to `trace_file` and to `exporters`, and shows open spans as `live` says. Raises
+    `SettingsError` for what cannot be used.
     """
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and not sdk_disabled():
@@ -84,7 +87,11 @@ def choose_provider(
         described = "the application's provider, which exports by itself"
         return PinnedProvider(provider, _tracer(provider), False, None, described)
     return private_provider(
-        processors=processors, otlp_endpoint=otlp_endpoint, trace_file=trace_file, exporters=exporters
+        processors=processors,
+        otlp_endpoint=otlp_endpoint,
+        trace_file=trace_file,
+        exporters=exporters,
+        live=live,
     )
 
 
@@ -94,6 +101,7 @@ def private_provider(
     otlp_endpoint: str | None = None,
     trace_file: Path | None = None,
     exporters: Sequence[SpanExporter] = (),
+    live: LiveMode = LiveMode.OFF,
 ) -> PinnedProvider:
     """A provider of our own: standard resource, limits and sampler, but every span is recorded.
 
@@ -105,6 +113,7 @@ def private_provider(
         limits = queue_limits_from_environment()
         queue = ExportQueue(
             chosen,
+            live=live,
             max_queue=limits.max_queue,
             max_batch=limits.max_batch,
             interval_seconds=limits.interval_seconds,
@@ -114,11 +123,14 @@ def private_provider(
         sampler=AlwaysRecordSampler(_standard_sampler()),
         resource=standard_resource(),
         id_generator=PrivateIds(),
-        active_span_processor=FixedFanout([*processors, *exporting]),
+        # The exporting one first: the others are told a span that knows its place in the queue.
+        active_span_processor=FixedFanout([*exporting, *processors]),
         shutdown_on_exit=False,
     )
     targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
     described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
+    if queue is not None and live is not LiveMode.OFF:
+        described += f", open spans: {live}"
     return PinnedProvider(provider, _tracer(provider), True, queue, described)
 
 

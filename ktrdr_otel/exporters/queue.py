@@ -1,5 +1,6 @@
-"""The one exporter thread: starts and ends come in through one deque, batches leave, their results are read.
+"""The one exporter thread: spans come in, batches leave, their results are read.
 
+It alone sends, sorts and takes spans off the table of open ones, so no snapshot of a span can leave after its end.
 No `BatchSpanProcessor`: it drops the oldest, ignores what an export returns and knows no starts.
 """
 
@@ -8,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -16,16 +17,21 @@ from queue import Empty, SimpleQueue
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.util.types import AttributeValue
 
 from ktrdr_otel.clock import Clock, SystemClock
 from ktrdr_otel.context import when_forked
-from ktrdr_otel.exporters.lane import DropCause, Lane
+from ktrdr_otel.exporters.delivery import is_archive
+from ktrdr_otel.exporters.lane import DropCause, Lane, place_of
+from ktrdr_otel.exporters.live import LiveMode, view_of
+from ktrdr_otel.exporters.open_spans import OpenSpans
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_QUEUE = 8192
 DEFAULT_MAX_BATCH = 512
 DEFAULT_INTERVAL_SECONDS = 1.0
+_MOST_OPEN_TIMES = 4  # as many open spans are shown at most, times `max_queue`
 _GRACE_SECONDS = 0.05  # for a thread that only has to wake up
 
 
@@ -61,51 +67,68 @@ class _Tally:
 class _Mark:
     """A place in the queue at which somebody waits for everything before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_last: bool = False) -> None:
+        self.is_last = is_last
         self.reached = threading.Event()
         self.complete = False
-        self.owed: list[tuple[int, int]] = []  # per lane: settled when all before has left, dropped so far
+        self.place = 0  # the highest place before it
+        self.rejected = 0  # spans that had been rejected before it
 
 
-# A start wraps its span; an end is the span itself: a tuple more for each is the garbage collector's work.
-_Entry = tuple[Span] | ReadableSpan | _Mark
+_Entry = ReadableSpan | _Mark
+Progress = Callable[[], Mapping[str, AttributeValue]]
 
 
 class ExportQueue:
-    """Finished spans on their way to the exporters, in order, with bounded memory.
+    """Finished spans on their way to the exporters, in order, with bounded memory; open ones are shown, as `live` says.
 
     `started` and `ended` may be called in any thread and at any moment, also by the garbage collector inside
-    this class: they only append to a deque and wake the thread through a reentrant C queue. `max_queue` spans
-    wait for each exporter at most, and twice as many starts and ends for being sorted while an export is on.
-    Open spans are known only with `track_open`: to keep them costs each span about as much as its export.
-    A receiver that cannot be reached is tried again, after 0.5 s at first and every 30 s in the end.
+    this class: they only store into a dict, append to a deque and wake the thread through a reentrant C queue.
+    `max_queue` spans wait for each exporter at most, and twice as many ends for being sorted while an export is on;
+    ends of spans that were shown open are kept beyond that. A receiver that cannot be reached is tried again, after
+    0.5 s at first and every 30 s in the end. An exporter whose `is_archive` is true gets finished spans alone.
     """
 
     def __init__(
         self,
         exporters: Sequence[SpanExporter],
         *,
+        live: LiveMode = LiveMode.OFF,
         max_queue: int = DEFAULT_MAX_QUEUE,
         max_batch: int = DEFAULT_MAX_BATCH,
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
-        track_open: bool = False,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        self._is_live = live is not LiveMode.OFF
+        self._progress_of: dict[int, Progress] = {}
+        self._open = OpenSpans(_MOST_OPEN_TIMES * max_queue)
+        self._marked: deque[int] = deque()
         self._lanes = [
-            Lane(exporter, max_queue=max_queue, max_batch=max_batch, clock=clock) for exporter in exporters
+            Lane(
+                exporter,
+                max_queue=max_queue,
+                max_batch=max_batch,
+                clock=clock,
+                view=view_of(LiveMode.OFF if is_archive(exporter) else live, self._open, self._marked),
+            )
+            for exporter in exporters
         ]
-        self._interval_seconds = interval_seconds
+        # Open spans are to be seen within seconds, however rarely finished ones are to be sent.
+        self._interval_seconds = (
+            min(interval_seconds, DEFAULT_INTERVAL_SECONDS) if self._is_live else interval_seconds
+        )
         self._limit = 2 * max_queue
         self._max_batch = max_batch
-        self._track_open = track_open
         self._inbox: deque[_Entry] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._open: dict[int, Span] = {}
         self._marks: deque[_Mark] = deque()
+        self._next_place = count(1).__next__
+        self._highest_place = 0  # of those that were sorted
         self._refused = _Tally()
         self._refused_after_end = _Tally()
         self._refusals_seen = 0
+        self._taken_early: set[int] = set()
         self._faults = 0
         self._closing = False
         self._thread_ended = threading.Event()
@@ -115,22 +138,16 @@ class ExportQueue:
         self._thread.start()
 
     def started(self, span: Span) -> None:
-        """The exporter thread will know of the span while it is open, if it tracks that and there is room."""
-        if not self._track_open:
-            return
+        """The exporter thread knows of the span while it is open, if it is sampled and open ones are shown."""
         context = span.context
-        if context is None or not context.trace_flags & 1:
-            return
-        inbox = self._inbox
-        waiting = len(inbox)
-        if waiting < self._limit:
-            inbox.append((span,))
-            # Here too: where starts and ends alternate, one of the two never meets this length.
-            if waiting == self._max_batch:
-                self._wake.put(None)
+        if self._is_live and context is not None and context.trace_flags & 1:
+            self._open.add(context.span_id, span)
 
     def ended(self, span: ReadableSpan) -> None:
-        """The span will be exported if it is sampled; counted as dropped where there is no room for it."""
+        """The span will be exported if it is sampled; counted as dropped where there is no room for it.
+
+        From now on it has an `export_place`: 1 for the first that was taken in, and so on without a gap.
+        """
         context = span.context
         # Never the truth of the flags: an unsampled span can carry the random-trace-id flag, 2.
         if context is None or not context.trace_flags & 1:
@@ -138,6 +155,7 @@ class ExportQueue:
         inbox = self._inbox
         waiting = len(inbox)
         if waiting < self._limit:
+            span.export_place = self._next_place()  # type: ignore[attr-defined] # ours; a wrapper for each costs more
             inbox.append(span)
             if waiting == self._max_batch:
                 self._wake.put(None)
@@ -145,6 +163,28 @@ class ExportQueue:
             self._refused_after_end.add()
         else:
             self._refused.add()
+
+    def knows(self, span_id: int) -> bool:
+        """Whether the span is open and would be shown."""
+        return self._open.get(span_id) is not None
+
+    def tell_progress(self, span_id: int, progress: Progress | None) -> None:
+        """What `progress` says, in the exporter thread, is on each snapshot of that span; None: nothing is any more."""
+        if progress is None:
+            self._progress_of.pop(span_id, None)
+        else:
+            self._progress_of[span_id] = progress
+
+    @property
+    def confirmed(self) -> int:
+        """The place up to which all spans have left for good, to every receiver that is no archive."""
+        return min(
+            (lane.places.confirmed for lane in self._lanes if not is_archive(lane.exporter)), default=0
+        )
+
+    def take_marked(self) -> list[int]:
+        """The ids of spans that were marked since the last call."""
+        return [self._marked.popleft() for _ in range(len(self._marked))]
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether all that waited at the call was delivered to every exporter within the time."""
@@ -164,8 +204,12 @@ class ExportQueue:
             if self._closing:
                 return not self._waiting()
             deadline = time.monotonic() + timeout_seconds
-            complete = self.flush(timeout_seconds)
+            mark = _Mark(is_last=True)
+            self._inbox.append(mark)
+            self._wake.put(None)
+            complete = mark.reached.wait(timeout_seconds) and mark.complete
             self._closing = True
+            self._is_live = False
             self._limit = 0
         self._wake.put(None)
         # A thread that hangs in an export is left behind: a daemon, whose doings a closed lane ignores.
@@ -198,7 +242,7 @@ class ExportQueue:
         self._closing = True
         self._inbox = deque()
         self._wake = SimpleQueue()
-        self._open = {}
+        self._open.forget()
         self._marks = deque()
         # Another thread of the parent may have held a lock at the fork.
         self._closing_lock = threading.Lock()
@@ -209,7 +253,7 @@ class ExportQueue:
 
     def _waiting(self) -> int:
         unsorted = sum(isinstance(entry, ReadableSpan) for entry in self._inbox.copy())
-        return sum(len(lane.pending) + unsorted for lane in self._lanes)
+        return sum(lane.waiting + unsorted for lane in self._lanes)
 
     def _run(self) -> None:
         # Instrumented HTTP and gRPC clients would make spans of our exports, which we would export.
@@ -219,11 +263,7 @@ class ExportQueue:
                 pause_seconds = self._turn()
             except Exception:
                 pause_seconds = self._interval_seconds
-                self._faults += 1
-                if self._faults == 1:
-                    logger.exception(
-                        "the exporter thread met a fault; it goes on, further faults are only counted"
-                    )
+                self._note_fault("the exporter thread met a fault")
             if pause_seconds and not self._closing:
                 self._sleep(pause_seconds)
         self._thread_ended.set()
@@ -233,7 +273,7 @@ class ExportQueue:
         self._sort()
         for lane in self._lanes:
             if lane.wait_ns() == 0:
-                lane.send()
+                lane.send(self._described)
         self._answer_marks()
         waits = [wait / 1e9 for lane in self._lanes if (wait := lane.wait_ns()) is not None]
         return min([self._interval_seconds, *waits])
@@ -254,38 +294,75 @@ class ExportQueue:
                 entry = inbox.popleft()
             except IndexError:  # the exporter thread and a shutdown met here
                 return
-            if isinstance(entry, tuple):
-                (span,) = entry
-                self._open[_span_id(span)] = span
-            elif isinstance(entry, _Mark):
+            if isinstance(entry, _Mark):
                 self._take_mark(entry)
             else:
-                self._open.pop(_span_id(entry), None)
-                for lane in self._lanes:
-                    lane.add(entry)
+                self._take_end(entry)
         refusals = self._refused.value
         if refusals != self._refusals_seen:
-            # The ends of some open spans were among those that found no room.
             self._refusals_seen = refusals
-            self._open = {key: span for key, span in self._open.items() if span.end_time is None}
+            self._prune()
+
+    def _take_end(self, span: ReadableSpan) -> None:
+        span_id = _span_id(span)
+        self._highest_place = max(self._highest_place, place_of(span) or 0)
+        self._open.remove(span_id)
+        if span_id in self._taken_early:
+            self._taken_early.discard(span_id)
+            for lane in self._lanes:
+                lane.places.settle(place_of(span))
+            return
+        for lane in self._lanes:
+            lane.add(span)
+
+    def _prune(self) -> None:
+        """Ends were refused: what has ended is not open any more, and what was shown open gets its end all the same."""
+        for span in self._open.in_order():
+            if span.end_time is None:
+                continue
+            span_id = _span_id(span)
+            self._open.remove(span_id)
+            if any(lane.view.has_shown(span_id) for lane in self._lanes):
+                self._taken_early.add(span_id)  # it may have found room after all, and come a second time
+                for lane in self._lanes:
+                    lane.add(span)
 
     def _take_mark(self, mark: _Mark) -> None:
-        mark.owed = [
-            (lane.settled + len(lane.pending), lane.dropped[DropCause.REJECTED]) for lane in self._lanes
-        ]
+        mark.place = self._highest_place
+        mark.rejected = self._rejected()
         for lane in self._lanes:
             lane.try_now()
+            if mark.is_last:
+                lane.conclude()
         self._marks.append(mark)
 
     def _answer_marks(self) -> None:
         while self._marks:
             mark = self._marks[0]
-            pairs = list(zip(self._lanes, mark.owed, strict=True))
-            if any(lane.settled < settled for lane, (settled, _) in pairs):
-                return
-            mark.complete = all(lane.dropped[DropCause.REJECTED] == rejected for lane, (_, rejected) in pairs)
+            for lane in self._lanes:
+                if not (lane.has_tried_all() if mark.is_last else lane.has_tried_up_to(mark.place)):
+                    return
+            mark.complete = self._rejected() == mark.rejected and not any(lane.owes for lane in self._lanes)
             self._marks.popleft()
             mark.reached.set()
+
+    def _rejected(self) -> int:
+        return sum(lane.dropped[DropCause.REJECTED] for lane in self._lanes)
+
+    def _described(self, span: ReadableSpan) -> Mapping[str, AttributeValue]:
+        progress = self._progress_of.get(_span_id(span))
+        if progress is None:
+            return {}
+        try:
+            return progress()
+        except Exception:
+            self._note_fault("the progress of an open span cannot be told")
+            return {}
+
+    def _note_fault(self, what: str) -> None:
+        self._faults += 1
+        if self._faults == 1:
+            logger.exception("%s; the export goes on, further faults are only counted", what)
 
 
 def _span_id(span: ReadableSpan) -> int:
@@ -301,6 +378,11 @@ def _close_exporter(lane: Lane) -> None:
 
 
 _queues: "weakref.WeakSet[ExportQueue]" = weakref.WeakSet()
+
+
+def queue_that_knows(span_id: int) -> ExportQueue | None:
+    """The queue of this process, if any, that shows the span while it is open."""
+    return next((queue for queue in list(_queues) if queue.knows(span_id)), None)
 
 
 def _forget_all_after_fork() -> None:

@@ -32,6 +32,8 @@ def trace_file_exporter(path: Path) -> SpanExporter:
 class TraceFileExporter(AccountableExporter):
     """Appends each batch as one line."""
 
+    is_archive = True  # it is read afterwards: finished spans alone, each once
+
     def __init__(self, path: Path) -> None:
         from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 

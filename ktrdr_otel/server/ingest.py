@@ -1,10 +1,11 @@
 """`POST /v1/traces`: spans that any process, in any language, sends over OTLP/HTTP become live progress."""
 
+import dataclasses
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,7 +20,7 @@ from ktrdr_otel import semconv
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.errors import OperationExistsError, StoreError, UnknownOperationError
 from ktrdr_otel.operations.models import NewOperation, Operation
-from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.ports import Batch, StoredSpan
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.server import otlp
@@ -60,7 +61,9 @@ class Ingest:
         operation = self._operation(operation_id, reports)
         if self._service.has_worker(operation_id):
             return  # its own process writes to this store; its spans say nothing that is not there
-        batch = self._fresh(operation_id, reports)
+        known = self._known(operation_id, reports)
+        reports = _without_markers(reports, known)
+        batch = _fresh(reports, known)
         self._service.write(batch)
         if operation.status.is_terminal:
             return
@@ -104,30 +107,43 @@ class Ingest:
         self._reported.move_to_end(operation_id)
         return live
 
-    def _fresh(self, operation_id: str, reports: Sequence[Report]) -> Batch:
-        """What the store does not have yet."""
+    def _known(self, operation_id: str, reports: Sequence[Report]) -> dict[int, StoredSpan]:
         parents = [each.unit.parent_span_id for each in reports if each.unit.parent_span_id is not None]
-        known = self._service.known_spans(operation_id, {*parents, *(each.unit.span_id for each in reports)})
-        markers = {each.unit.span_id: each.unit.parent_span_id for each in reports if each.is_start}
-        markers |= {span_id: stored.parent_span_id for span_id, stored in known.items()}
-        opened: dict[int, Unit] = {}
-        ended: dict[int, Unit] = {}
-        for report in reports:
-            unit = report.unit
-            parent = unit.parent_span_id
-            if report.closes_marker and parent is not None and parent in markers:
-                # The true end of the span that the marker stands for: its row is the marker's.
-                unit = unit._replace(span_id=parent, parent_span_id=markers[parent])
-            if unit.span_id in known and known[unit.span_id].has_ended:
-                continue
-            (opened if report.is_start else ended)[unit.span_id] = unit
-        batch = Batch()
-        batch.started = [
-            unit for span_id, unit in opened.items() if span_id not in ended and span_id not in known
-        ]
-        batch.finished = [unit for span_id, unit in ended.items() if span_id not in known]
-        batch.closed = [unit for span_id, unit in ended.items() if span_id in known]
-        return batch
+        return self._service.known_spans(operation_id, {*parents, *(each.unit.span_id for each in reports)})
+
+
+def _without_markers(reports: Sequence[Report], known: Mapping[int, StoredSpan]) -> list[Report]:
+    """Each end that came as the child of a marker is that of the span which the marker stands for."""
+    parents = {each.unit.span_id: each.unit.parent_span_id for each in reports if each.is_start}
+    parents |= {span_id: stored.parent_span_id for span_id, stored in known.items()}
+    resolved = []
+    for report in reports:
+        marker = report.unit.parent_span_id
+        if report.closes_marker and marker is not None and marker in parents:
+            unit = report.unit._replace(span_id=marker, parent_span_id=parents[marker])
+            is_root = report.is_root or unit.parent_span_id is None
+            resolved.append(dataclasses.replace(report, unit=unit, is_root=is_root))
+        else:
+            resolved.append(report)
+    return resolved
+
+
+def _fresh(reports: Sequence[Report], known: Mapping[int, StoredSpan]) -> Batch:
+    """What the store does not have yet."""
+    opened: dict[int, Unit] = {}
+    ended: dict[int, Unit] = {}
+    for report in reports:
+        unit = report.unit
+        if unit.span_id in known and known[unit.span_id].has_ended:
+            continue
+        (opened if report.is_start else ended)[unit.span_id] = unit
+    batch = Batch()
+    batch.started = [
+        unit for span_id, unit in opened.items() if span_id not in ended and span_id not in known
+    ]
+    batch.finished = [unit for span_id, unit in ended.items() if span_id not in known]
+    batch.closed = [unit for span_id, unit in ended.items() if span_id in known]
+    return batch
 
 
 def _name(batch: Batch, operation: Operation, reports: Sequence[Report]) -> None:

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.units import context_of
+from ktrdr_otel.exporters.records import final_span_id
 from ktrdr_otel.progress.events import Unit, UnitError
 
 LONGEST_BODY: Final = 8 * 2**20  # bytes as they come
@@ -52,7 +53,7 @@ _TEXTS: Final = frozenset(
 )
 _NUMBERS: Final = frozenset(semconv.TRAINING_METRICS.values())
 _METRIC_OF_ATTRIBUTE: Final = {attribute: key for key, attribute in semconv.TRAINING_METRICS.items()}
-_STARTS: Final = frozenset({"in_progress", "started"})
+_STARTS: Final = frozenset({semconv.STATE_IN_PROGRESS, semconv.STATE_STARTED})
 
 
 class MalformedRequestError(Exception):
@@ -158,7 +159,10 @@ def _report(span: Span, resource: Mapping[str, Any]) -> Report | None:
         state == semconv.STATE_CANCELLED,
     )
     operation = _of_the_operation(attributes)
-    closes_marker = state == "finished" and parent is not None
+    # Ours says so by its id too: the end of a span that was cancelled or lost has another state.
+    closes_marker = parent is not None and (
+        state == semconv.STATE_FINISHED or unit.span_id == final_span_id(parent)
+    )
     is_root = parent is None or semconv.OPERATION_TYPE in _attributes(span.attributes)
     return Report(
         unit, is_start, closes_marker, is_root, operation, failed, str(resource.get("service.name", ""))

@@ -39,6 +39,7 @@ class TrainingRequest:
     database: str | None
     otlp_endpoint: str | None
     trace_file: Path | None
+    live: str | None
     notify: str | None
     serve_at: tuple[str | None, int | None] | None  # host and port, None for the usual; None: not at all
     epochs: int | None
@@ -70,7 +71,7 @@ class LocalTraining:
         strategy = load_strategy(request.strategy, symbols=request.symbols, timeframes=request.timeframes)
         for path in strategy.ignored:
             self._say(f"{request.strategy}: {path} is not used")
-        open_service(load_settings(database=request.database)).close()
+        open_service(load_settings(database=request.database, live=request.live)).close()
         from pipeline.readiness import check_bars, check_training
 
         check_bars(strategy, request.data)
@@ -105,6 +106,7 @@ class LocalTraining:
                     notify=request.notify,
                     otlp_endpoint=request.otlp_endpoint,
                     trace_file=request.trace_file,
+                    live=request.live,
                     cancellation_token=self._token,
                 ) as observation,
             ):

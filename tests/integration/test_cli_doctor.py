@@ -1,7 +1,10 @@
 """`ktrdr-otel doctor`: what is configured, what answers, what to do."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,8 +47,33 @@ def test_a_sound_installation_ends_well(database: Path) -> None:
     assert f"database = {database}  (KTRDR_OTEL_DATABASE)" in said
     assert "lease_seconds = 15.0  (default)" in said
     assert f"{database} opens; 0 operations" in said
-    assert {"python", "platform", "setting", "store", "traces", "extra"} == {each["name"] for each in found}
+    assert {"python", "platform", "setting", "store", "traces", "open spans", "extra"} == {
+        each["name"] for each in found
+    }
     assert all(each["what"] in done.stdout for each in found)
+
+
+@pytest.mark.parametrize(
+    ("processor", "said"),
+    [
+        ("BatchSpanProcessor(exporter)", "off: the application's own provider exports"),
+        ("LiveSpanProcessor(exporter, live='snapshot')", "snapshot, by the application's LiveSpanProcessor"),
+    ],
+)
+def test_who_shows_open_spans_is_said(database: Path, processor: str, said: str) -> None:
+    """Under an application's own provider its pipeline exports, and shows open spans if it uses our processor."""
+    program = (
+        "from opentelemetry import trace; from opentelemetry.sdk.trace import TracerProvider;"
+        "from opentelemetry.sdk.trace.export import BatchSpanProcessor;"
+        "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter;"
+        "from ktrdr_otel import LiveSpanProcessor; from ktrdr_otel.cli.findings import examine;"
+        "exporter = InMemorySpanExporter(); provider = TracerProvider(); trace.set_tracer_provider(provider);"
+        f"provider.add_span_processor({processor});"
+        "print(next(each.what for each in examine(None, None) if each.name == 'open spans'))"
+    )
+    environment = dict(os.environ) | {"KTRDR_OTEL_DATABASE": str(database)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.stdout.startswith(said), done.stderr
 
 
 def test_what_is_given_outranks_the_environment(database: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from google.rpc.status_pb2 import Status as RpcStatus
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from ktrdr_otel.exporters.records import final_span_id
 from ktrdr_otel.server.ingest import Bucket
 from tests.integration.server.conftest import Running, Serve, begin
 from tests.integration.server.spans import request, span, span_id
@@ -141,8 +142,19 @@ def test_open_spans_are_starts_and_their_ends_close_them(running: Running) -> No
     assert running.service.get("far").items_completed == 2
     send(running, span("operation", own=root, span__state="started"))
     assert running.service.get("far").status.value == "running"
-    send(running, span("operation", parent=root, span__state="finished", operation__type="training"))
+    send(running, span("operation", parent=root, span__state="finished"))
     assert running.service.get("far").status.value == "completed"
+
+
+def test_the_end_of_a_cancelled_span_is_known_by_its_id(running: Running) -> None:
+    """Its state says that it was cancelled, so its id has to say that it is its marker's end."""
+    root, marker = span_id(), span_id()
+    load: dict[str, Any] = {"progress__type": "load", "item__index": 1, "item__total": 2}
+    send(running, span("load", own=marker, parent=root, span__state="started", **load))
+    end = final_span_id(int.from_bytes(marker, "big")).to_bytes(8, "big")
+    send(running, span("load", own=end, parent=marker, span__state="cancelled", **load))
+    (row,) = running.service.checkpoints("far")
+    assert (row.status.value, row.span_id, row.parent_span_id) == ("cancelled", marker.hex(), root.hex())
 
 
 def test_a_restarted_server_goes_on_where_the_other_was(serve: Serve, tmp_path: Any) -> None:

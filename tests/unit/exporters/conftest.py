@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Tracer
 
 from ktrdr_otel.exporters.delivery import AccountableExporter, Delivery, Fate
+from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
 
@@ -73,8 +74,8 @@ def make_queue() -> Iterator[QueueMaker]:
     """Makes a queue for an exporter and a tracer that feeds it; ended with the test."""
     queues: list[ExportQueue] = []
 
-    def make(*exporters: AccountableExporter, **limits: int | float) -> tuple[ExportQueue, Tracer]:
-        queue = ExportQueue(exporters, **({"interval_seconds": 0.01} | limits))  # type: ignore[arg-type] # numbers all
+    def make(*exporters: AccountableExporter, **limits: int | float | LiveMode) -> tuple[ExportQueue, Tracer]:
+        queue = ExportQueue(exporters, **({"interval_seconds": 0.01} | limits))  # type: ignore[arg-type] # as the class takes them
         queues.append(queue)
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(ExportProcessor(queue))

@@ -15,6 +15,11 @@ from tests.unit.exporters.conftest import FakeClock, ScriptedExporter, finished_
 SPANS = finished_spans(64)
 
 
+def nothing(span: ReadableSpan) -> dict[str, str]:
+    """No progress to tell of."""
+    return {}
+
+
 def lane_to(exporter: ScriptedExporter, clock: FakeClock, spans: Sequence[ReadableSpan]) -> Lane:
     """A lane in which the spans wait."""
     lane = Lane(exporter, max_queue=64, max_batch=64, clock=clock)
@@ -33,7 +38,7 @@ def test_one_poisonous_span_is_the_only_one_lost(poison: set[str]) -> None:
 
     exporter = ScriptedExporter(judge)
     lane = lane_to(exporter, FakeClock(), SPANS)
-    lane.send()
+    lane.send(nothing)
 
     assert exporter.names == [span.name for span in SPANS if span.name not in poison]
     assert lane.dropped[DropCause.REJECTED] == len(poison)
@@ -44,7 +49,7 @@ def test_a_wholly_poisonous_batch_costs_a_bounded_number_of_tries() -> None:
     """Where every span is refused, not every span is tried."""
     exporter = ScriptedExporter(lambda spans: Delivery(Fate.INDIGESTIBLE))
     lane = lane_to(exporter, FakeClock(), SPANS)
-    lane.send()
+    lane.send(nothing)
     assert lane.dropped[DropCause.REJECTED] == 64
     assert exporter.calls <= 1 + 2 * 7
 
@@ -65,8 +70,8 @@ def test_no_span_is_lost_uncounted(fates: list[Fate], sizes: list[int]) -> None:
             lane.add(next(spans))
         clock.advance(31)
         if lane.wait_ns() == 0:
-            lane.send()
-    assert lane.settled + len(lane.pending) == sum(sizes)
+            lane.send(nothing)
+    assert lane.exported + lane.dropped.total() + len(lane.pending) == sum(sizes)
     assert lane.exported == len(exporter.names) == len(set(exporter.names))
     assert exporter.names == sorted(exporter.names, key=int)
 
@@ -78,7 +83,7 @@ def test_an_outage_is_waited_out_with_growing_pauses() -> None:
     lane = lane_to(exporter, clock, SPANS)
     pauses = []
     for _ in range(20):
-        lane.send()
+        lane.send(nothing)
         wait_ns = lane.wait_ns()
         assert wait_ns is not None
         pauses.append(wait_ns / 1e9)
@@ -95,11 +100,11 @@ def test_a_receiver_that_goes_away_during_the_search_loses_nothing() -> None:
     exporter = ScriptedExporter(lambda spans: Delivery(answers.pop(0) if answers else Fate.DELIVERED))
     clock = FakeClock()
     lane = lane_to(exporter, clock, SPANS)
-    lane.send()
+    lane.send(nothing)
     assert len(lane.pending) == 32
     assert lane.wait_ns() == 500_000_000
     clock.advance(1)
-    lane.send()
+    lane.send(nothing)
     assert exporter.names == [span.name for span in SPANS]
     assert lane.dropped.total() == 0
 
@@ -112,7 +117,7 @@ def test_an_unexplained_failure_is_blamed_on_the_batch_in_the_end() -> None:
     lane = lane_to(exporter, FakeClock(), SPANS)
     for _ in range(6):
         assert lane.pending
-        lane.send()
+        lane.send(nothing)
     assert not lane.pending
     assert lane.dropped[DropCause.REJECTED] == 1
     assert lane.exported == 63
@@ -126,7 +131,7 @@ def test_an_outage_and_its_end_are_one_log_record_each(caplog: pytest.LogCapture
     lane = lane_to(exporter, clock, SPANS)
     with caplog.at_level(logging.INFO):
         while lane.pending:
-            lane.send()
+            lane.send(nothing)
             clock.advance(1)
     told = [record.getMessage() for record in caplog.records]
     assert told == [
@@ -141,6 +146,6 @@ def test_spans_that_a_receiver_did_not_store_are_counted() -> None:
         lambda spans: Delivery(Fate.DELIVERED, rejected=3, error="3 spans not stored")
     )
     lane = lane_to(exporter, FakeClock(), SPANS)
-    lane.send()
+    lane.send(nothing)
     assert (lane.exported, lane.dropped[DropCause.REJECTED], exporter.calls) == (61, 3, 1)
     assert lane.last_error == "3 spans not stored"

@@ -7,13 +7,13 @@ import sys
 import textwrap
 import time
 
-import pytest
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler
 
 from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.exporters.lane import DropCause
+from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
 from tests.unit.exporters.conftest import FakeClock, QueueMaker, ScriptedExporter, finished_spans
@@ -31,12 +31,11 @@ def test_spans_leave_in_the_order_of_their_ends(make_queue: QueueMaker) -> None:
     assert queue.health().exported == 100
 
 
-@pytest.mark.parametrize("track_open", [False, True])
-def test_a_large_batch_does_not_wait_for_the_interval(make_queue: QueueMaker, track_open: bool) -> None:
+def test_a_large_batch_does_not_wait_for_the_interval(make_queue: QueueMaker) -> None:
     """More than a batch wakes the thread, long before its interval is over."""
     exporter = ScriptedExporter()
     exporter.go_on.clear()
-    queue, tracer = make_queue(exporter, interval_seconds=60, max_batch=8, track_open=track_open)
+    queue, tracer = make_queue(exporter, interval_seconds=60, max_batch=8)
     tracer.start_span("first").end()
     assert not queue.flush(0.01)
     assert exporter.entered.wait(5)
@@ -65,7 +64,7 @@ def test_an_export_is_not_instrumented(make_queue: QueueMaker) -> None:
 
 def test_open_spans_are_known_until_they_end(make_queue: QueueMaker) -> None:
     """The thread's table holds the spans that are open, and only those."""
-    queue, tracer = make_queue(ScriptedExporter(), track_open=True)
+    queue, tracer = make_queue(ScriptedExporter(), live=LiveMode.MARKERS)
     outer = tracer.start_span("outer")
     tracer.start_span("inner").end()
     assert queue.flush(5)
@@ -113,7 +112,7 @@ def test_open_spans_whose_end_found_no_room_are_forgotten(make_queue: QueueMaker
     """A dropped end leaves nothing in the table of open spans."""
     exporter = ScriptedExporter()
     exporter.go_on.clear()
-    queue, tracer = make_queue(exporter, max_queue=5, max_batch=5, track_open=True)
+    queue, tracer = make_queue(exporter, max_queue=5, max_batch=5, live=LiveMode.SNAPSHOT)
     spans = [tracer.start_span(str(number)) for number in range(5)]
     finished = finished_spans(50)
     queue.ended(finished[0])
@@ -309,9 +308,9 @@ def test_ended_takes_no_lock_of_the_queue(make_queue: QueueMaker) -> None:
     """Spans end while every lock of the queue and its lanes is held by somebody else."""
     exporter = ScriptedExporter()
     queue, _ = make_queue(exporter)
-    span: ReadableSpan = finished_spans(1)[0]
+    spans: list[ReadableSpan] = finished_spans(3)
     with queue._closing_lock, queue._refused._reading, queue._lanes[0]._lock:
-        for _ in range(3):
+        for span in spans:
             queue.ended(span)
     assert queue.flush(5)
     assert len(exporter.names) == 3

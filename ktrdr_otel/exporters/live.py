@@ -1,0 +1,247 @@
+"""How open spans are shown to one receiver: not at all, as snapshots, or as markers. What a storage keeps decides."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+from opentelemetry.util.types import AttributeValue
+
+from ktrdr_otel.exporters import records
+from ktrdr_otel.exporters.open_spans import OpenSpans
+from ktrdr_otel.exporters.records import OwedRecord
+
+_SECOND_NS: Final = 1_000_000_000
+SNAPSHOT_AFTER_NS: Final = 1 * _SECOND_NS  # shorter spans are seen when they end
+SNAPSHOT_EVERY_NS: Final = 5 * _SECOND_NS
+MARKER_AFTER_NS: Final = 5 * _SECOND_NS
+
+# What is known of a span's progress beside its own attributes; called by the exporter thread.
+Describe = Callable[[ReadableSpan], Mapping[str, AttributeValue]]
+
+
+class LiveMode(StrEnum):
+    """How open spans are shown."""
+
+    SNAPSHOT = "snapshot"  # where the last write wins: Jaeger with Badger
+    MARKERS = "markers"  # where every record is kept: all others
+    OFF = "off"  # spans are seen when they end
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """What has to leave before or with a batch, outermost first."""
+
+    markers: Sequence[OwedRecord] = ()  # new records
+    waiting: Sequence[ReadableSpan] = ()  # records that wait behind the batch
+
+
+class View:
+    """What one receiver has been shown of the open spans, here nothing; used by the exporter thread alone."""
+
+    def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
+        """What the receiver needs so that no parent of the batch is missing."""
+        return Leading()
+
+    def markers_due(self, now_ns: int) -> Sequence[OwedRecord]:
+        """Markers of spans that have been open for long, outermost first; they have to leave in this order."""
+        return ()
+
+    def snapshots_due(self, now_ns: int, describe: Describe, most: int) -> Sequence[ReadableSpan]:
+        """Snapshots of spans that are open at this very moment: to be sent at once or thrown away."""
+        return ()
+
+    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, *, is_certain: bool) -> None:
+        """The snapshots were sent; they are there, or (not certain) may be, now or later."""
+
+    def final(self, span: ReadableSpan) -> ReadableSpan:
+        """The record by which the receiver learns that the span has ended."""
+        return span
+
+    def has_shown(self, span_id: int) -> bool:
+        """Whether the receiver may believe that the span is open."""
+        return False
+
+    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
+        """The ends of all spans that were shown open and that nobody will end any more."""
+        return ()
+
+    def due_ns(self, now_ns: int) -> int | None:
+        """Nanoseconds until something that is open has to be shown again; None if nothing has."""
+        return None
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What has been sent of a span that is open."""
+
+    next_ns: int
+    is_certain: bool = True  # every request that held it was answered
+
+
+class Snapshots(View):
+    """An open span is sent again and again under its own ids, and its end replaces what was there.
+
+    A snapshot is made and sent in one breath and never kept, by the thread that sends the ends: so none can leave
+    after the end of its span.
+    """
+
+    def __init__(self, open_spans: OpenSpans) -> None:
+        self._open = open_spans
+        self._shown: dict[int, _Shown] = {}
+
+    def snapshots_due(self, now_ns: int, describe: Describe, most: int) -> Sequence[ReadableSpan]:
+        """Of each span that has been open for a second, every five seconds."""
+        due: list[ReadableSpan] = []
+        for span in self._open.in_order():
+            if len(due) == most:
+                break
+            context = span.context
+            if context is None or span.end_time is not None or now_ns < self._next_ns(span, context):
+                continue
+            self._shown.setdefault(context.span_id, _Shown(now_ns))
+            due.append(records.snapshot(span, now_ns, describe(span)))
+        return due
+
+    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, *, is_certain: bool) -> None:
+        """Each of them is due again in five seconds."""
+        for span in snapshots:
+            shown = self._shown.get(_id(span.context))
+            if shown is not None:
+                shown.next_ns = now_ns + SNAPSHOT_EVERY_NS
+                shown.is_certain &= is_certain
+
+    def final(self, span: ReadableSpan) -> ReadableSpan:
+        """The span itself, owed if it was shown."""
+        shown = self._shown.pop(_id(span.context), None)
+        return span if shown is None else records.final_of_snapshot(span, again=not shown.is_certain)
+
+    def has_shown(self, span_id: int) -> bool:
+        """Whether a snapshot of it was ever made."""
+        return span_id in self._shown
+
+    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
+        """Under their own ids, in place of their snapshots."""
+        return _left_open(self._open, self._shown, now_ns, is_marked=False)
+
+    def due_ns(self, now_ns: int) -> int | None:
+        """Until the next span is old enough."""
+        waits = [
+            self._next_ns(span, span.context) - now_ns
+            for span in self._open.in_order()
+            if span.context is not None
+        ]
+        return max(0, min(waits)) if waits else None
+
+    def _next_ns(self, span: ReadableSpan, context: SpanContext) -> int:
+        shown = self._shown.get(context.span_id)
+        return (span.start_time or 0) + SNAPSHOT_AFTER_NS if shown is None else shown.next_ns
+
+
+class Markers(View):
+    """An open span is sent once, as a short finished span of its own ids, and its end as a child of that.
+
+    It is marked when it has been open for five seconds or when something that finished inside it leaves, so that
+    no receiver ever sees a child without its parent.
+    """
+
+    def __init__(self, open_spans: OpenSpans, marked: deque[int]) -> None:
+        self._open = open_spans
+        self._marked: set[int] = set()
+        self._told = marked  # span ids, for whoever has to know them after a death
+
+    def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
+        """Markers of the open spans around the batch, and what ended around it but waits behind it."""
+        markers: list[OwedRecord] = []
+        waiting: list[ReadableSpan] = []
+        behind_by_id: dict[int, ReadableSpan] | None = None
+        for span in batch:
+            parent = span.parent
+            around: list[ReadableSpan] = []
+            pulled: list[ReadableSpan] = []
+            while parent is not None and parent.span_id not in self._marked:
+                outer: ReadableSpan | None = self._open.get(parent.span_id)
+                if outer is not None:
+                    around.append(outer)
+                elif behind:
+                    if behind_by_id is None:
+                        behind_by_id = {_id(each.context): each for each in behind}
+                    outer = behind_by_id.pop(parent.span_id, None)
+                    if outer is not None:
+                        pulled.append(outer)
+                if outer is None:
+                    break
+                parent = outer.parent
+            markers += [self._mark(each) for each in reversed(around)]
+            waiting += reversed(pulled)
+        return Leading(markers, waiting)
+
+    def markers_due(self, now_ns: int) -> Sequence[OwedRecord]:
+        """Of each span that has been open for five seconds, and of those around it."""
+        old: list[ReadableSpan] = []
+        for span in self._open.in_order():
+            if (span.start_time or 0) > now_ns - MARKER_AFTER_NS:
+                continue
+            if _id(span.context) not in self._marked:
+                old.append(span)
+        outer = [each for span in old for each in self.leading([span], ()).markers]
+        return [*outer, *(self._mark(span) for span in old if _id(span.context) not in self._marked)]
+
+    def final(self, span: ReadableSpan) -> ReadableSpan:
+        """The span itself, or the child of its marker."""
+        span_id = _id(span.context)
+        if span_id not in self._marked:
+            return span
+        self._marked.discard(span_id)
+        return records.final_of_marker(span)
+
+    def has_shown(self, span_id: int) -> bool:
+        """Whether it was marked."""
+        return span_id in self._marked
+
+    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
+        """As children of their markers."""
+        return _left_open(self._open, self._marked, now_ns, is_marked=True)
+
+    def due_ns(self, now_ns: int) -> int | None:
+        """Until the next span is old enough."""
+        waits = [
+            (span.start_time or 0) + MARKER_AFTER_NS - now_ns
+            for span in self._open.in_order()
+            if _id(span.context) not in self._marked
+        ]
+        return max(0, min(waits)) if waits else None
+
+    def _mark(self, span: ReadableSpan) -> OwedRecord:
+        span_id = _id(span.context)
+        self._marked.add(span_id)
+        self._told.append(span_id)
+        return records.marker(span)
+
+
+def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[int]) -> View:
+    """A view for a receiver to which nothing has been shown yet."""
+    match mode:
+        case LiveMode.SNAPSHOT:
+            return Snapshots(open_spans)
+        case LiveMode.MARKERS:
+            return Markers(open_spans, marked)
+        case LiveMode.OFF:
+            return View()
+
+
+def _left_open(
+    open_spans: OpenSpans, shown: "Mapping[int, _Shown] | set[int]", now_ns: int, *, is_marked: bool
+) -> list[OwedRecord]:
+    return [
+        records.left_open(span, now_ns, is_marked=is_marked)
+        for span in open_spans.in_order()
+        if _id(span.context) in shown and span.end_time is None
+    ]
+
+
+def _id(context: SpanContext | None) -> int:
+    return 0 if context is None else context.span_id
