@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from ktrdr_otel.clock import isoformat
+from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
     CheckpointStatus,
@@ -13,6 +14,7 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Stall,
 )
+from ktrdr_otel.operations.samples import Sample
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:
@@ -56,7 +58,12 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         }
     if operation.error is not None:
         error = operation.error
-        form["error"] = {"type": error.type, "message": error.message, "step": error.step}
+        form["error"] = {
+            "type": error.type,
+            "message": error.message,
+            "step": error.step,
+            "traceback": error.traceback,
+        }
     if operation.lost_reason is not None:
         form["lost_reason"] = operation.lost_reason
     if operation.cancel_reason is not None:
@@ -89,6 +96,30 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.error is not None:
         form["error"] = {"type": checkpoint.error.type, "message": checkpoint.error.message}
     return form
+
+
+def log_line_json(line: LogLine) -> dict[str, Any]:
+    """The log record. Times are ISO 8601, UTC."""
+    return {
+        "sequence": line.sequence,
+        "at": isoformat(line.at),
+        "level": line.level,
+        "logger": line.logger,
+        "message": line.message,
+        "trace_id": line.trace_id,
+        "span_id": line.span_id,
+        "step": line.step,
+    }
+
+
+def sample_json(sample: Sample) -> dict[str, Any]:
+    """The sample. Times are ISO 8601, UTC."""
+    return {
+        "at": isoformat(sample.at),
+        "cpu_share": sample.cpu_share,
+        "rss_bytes": sample.rss_bytes,
+        "limit_bytes": sample.limit_bytes,
+    }
 
 
 def operation_of(form: Mapping[str, Any]) -> Operation:
@@ -159,6 +190,16 @@ def checkpoint_of(operation_id: str, form: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def log_line_of(form: Mapping[str, Any]) -> LogLine:
+    """The log record that `log_line_json` was made from."""
+    return LogLine(**{**form, "at": datetime.fromisoformat(form["at"])})
+
+
+def sample_of(form: Mapping[str, Any]) -> Sample:
+    """The sample that `sample_json` was made from."""
+    return Sample(**{**form, "at": datetime.fromisoformat(form["at"])})
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -167,4 +208,9 @@ def _error(form: Mapping[str, Any]) -> OperationError | None:
     error = form.get("error")
     if error is None:
         return None
-    return OperationError(type=error["type"], message=error["message"], step=error.get("step"))
+    return OperationError(
+        type=error["type"],
+        message=error["message"],
+        step=error.get("step"),
+        traceback=error.get("traceback"),
+    )

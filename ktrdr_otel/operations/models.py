@@ -94,6 +94,7 @@ class OperationError:
     type: str
     message: str
     step: str | None  # the last progress message
+    traceback: str | None = None  # and what the other threads did then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ktrdr_otel.operations.durations import Kind, Learned
 from ktrdr_otel.operations.lease import Heartbeat
+from ktrdr_otel.operations.logs import Logged, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
     Ending,
@@ -14,6 +15,7 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Progress,
 )
+from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.progress.events import Unit
 
 
@@ -30,13 +32,15 @@ class Batch:
     beating: Sequence[str] = ()  # operations whose heartbeat is due
     wall_ns: int = 0
     monotonic_ns: int = 0
+    logs: Sequence[Logged] = ()  # in the order in which they were logged
     learned: Learned | None = None  # of operations that complete with this batch
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         checkpoints = self.started or self.finished or self.closed
-        return not (checkpoints or self.progress or self.endings or self.names or self.beating)
+        state = self.progress or self.endings or self.names or self.beating
+        return not (checkpoints or state or self.logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +141,26 @@ class OperationStore(Protocol):
         """Ended checkpoints that carry metrics, of a higher sequence than `after`, in order."""
         ...
 
+    def logs(self, operation_id: str, *, newest: int) -> list[LogLine]:
+        """So many of its last log records, in order; raises `UnknownOperationError`."""
+        ...
+
+    def samples(self, operation_id: str, *, most: int) -> list[Sample]:
+        """What its process used, in order, the newest as it was; what is too much is put together.
+
+        Several samples together have their mean CPU share and their highest memory. Raises `UnknownOperationError`.
+        """
+        ...
+
     def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
         """Those of the spans that are stored already."""
         ...
 
     def forget_steps(self, *, ended_before_ns: int) -> int:
-        """Checkpoints of operations that ended before that time are gone; returns how many."""
+        """Checkpoints, samples and log records of operations that ended before that time are gone.
+
+        Returns how many checkpoints there were.
+        """
         ...
 
     def changes(self) -> Changes:

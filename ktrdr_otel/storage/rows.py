@@ -226,7 +226,7 @@ def stored_operation(row: Mapping[str, Any]) -> Stored:
         suspended=row["suspended"],
         stall=None if row["stall"] is None else stall_of(row["stall"]),
         allowance_seconds=row["allowance_seconds"],
-        error=_error(row["error_type"], row["error_message"], row["error_step"]),
+        error=_error(row["error_type"], row["error_message"], row["error_step"], row["error_traceback"]),
         lost_reason=row["lost_reason"],
         cancel_reason=row["cancel_reason"],
     )
@@ -266,5 +266,9 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
     )
 
 
-def _error(kind: str | None, message: str | None, step: str | None) -> OperationError | None:
-    return None if kind is None else OperationError(type=kind, message=message or "", step=step)
+def _error(
+    kind: str | None, message: str | None, step: str | None, traceback: str | None = None
+) -> OperationError | None:
+    if kind is None:
+        return None
+    return OperationError(type=kind, message=message or "", step=step, traceback=traceback)

@@ -2,13 +2,11 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Dialect,
     ScalarSelect,
     Select,
     Text,
@@ -27,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
 from ktrdr_otel.operations.allowances import p99_seconds
 from ktrdr_otel.operations.durations import Kind, Learned, means
+from ktrdr_otel.operations.logs import Logged, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
     CheckpointStatus,
@@ -35,13 +34,15 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
 )
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
+from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.storage import rows
+from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
-from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, operations
+from ktrdr_otel.storage.evidence import Evidence, logs_query, samples_query, stored_line, stored_sample
+from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, logs, operations, samples
 from ktrdr_otel.storage.watching import watching
 
-_CHUNKS = (256, 16, 1)  # rows per statement, each prepared once
 _MOST_FORGOTTEN = 10_000  # checkpoints per transaction: nobody waits long for it
 _FORGET = text("DELETE FROM checkpoints WHERE operation_key = :key AND span_id = :span AND ended_ns IS NULL")
 
@@ -54,7 +55,8 @@ class SqlOperationStore:
         self._keys: dict[str, int] = {}
         self._keys_lock = threading.Lock()
         dialect = database.engine.dialect
-        self._inserts = {count: _insert_rows(count, dialect) for count in _CHUNKS}
+        self._insert = BulkInsert("checkpoints", rows.CHECKPOINT_COLUMNS, dialect)
+        self._evidence = Evidence(dialect)
         self._upsert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
 
     @property
@@ -75,6 +77,8 @@ class SqlOperationStore:
         """All of the batch is stored, or nothing; ends of operations survive a power failure."""
         with self._database.writing(durable=bool(batch.endings)) as connection:
             self._write_checkpoints(connection, batch)
+            if batch.logs:
+                self._write_logs(connection, batch.logs)
             for operation_id, progress in batch.progress.items():
                 self._update(connection, operation_id, rows.progress_values(progress))
             for operation_id, (kind, name) in batch.names.items():
@@ -152,6 +156,14 @@ class SqlOperationStore:
         )
         return [rows.stored_checkpoint(operation_id, row) for row in self._read(query)]
 
+    def logs(self, operation_id: str, *, newest: int) -> list[LogLine]:
+        """So many of its last log records, in order; raises `UnknownOperationError`."""
+        return [stored_line(row) for row in self._read(logs_query(self._key(operation_id), newest=newest))]
+
+    def samples(self, operation_id: str, *, most: int) -> list[Sample]:
+        """What its process used, in order, the newest as it was; what is too much is put together."""
+        return [stored_sample(row) for row in self._read(samples_query(self._key(operation_id), most=most))]
+
     def known_spans(self, operation_id: str, span_ids: Iterable[int]) -> dict[int, StoredSpan]:
         """Those of the spans that are stored already."""
         query = select(checkpoints.c.span_id, checkpoints.c.ended_ns, checkpoints.c.parent_span_id).where(
@@ -167,7 +179,7 @@ class SqlOperationStore:
         }
 
     def forget_steps(self, *, ended_before_ns: int) -> int:
-        """Checkpoints of operations that ended before that time are gone; returns how many."""
+        """Checkpoints, samples and log records of operations that ended before that time are gone."""
         ended = select(operations.c.key).where(operations.c.ended_ns < ended_before_ns)
         some = (
             select(checkpoints.c.sequence)
@@ -176,6 +188,9 @@ class SqlOperationStore:
             .limit(_MOST_FORGOTTEN)
         )
         forgotten = 0
+        with self._database.writing() as connection:
+            for evidence in (logs, samples):
+                connection.execute(delete(evidence).where(evidence.c.operation_key.in_(ended)))
         while True:
             with self._database.writing() as connection:
                 count = connection.execute(
@@ -308,6 +323,14 @@ class SqlOperationStore:
                 self._keys[operation_id] = key
         return key
 
+    def _key_of(self, connection: Connection, operation_id: str) -> int:
+        """The key of an operation that exists, asked inside a transaction."""
+        key = self._keys.get(operation_id)
+        if key is None:
+            query = select(operations.c.key).where(operations.c.operation_id == operation_id)
+            key = self._keys[operation_id] = int(connection.execute(query).scalar_one())
+        return key
+
     def _write_checkpoints(self, connection: Connection, batch: Batch) -> None:
         if batch.closed:
             # A finished checkpoint takes a new place in the sequence.
@@ -321,26 +344,17 @@ class SqlOperationStore:
         ended = sorted([*batch.finished, *batch.closed], key=lambda unit: (unit.ended_ns, unit.started_ns))
         units = [*ended, *batch.started]
         if units:
-            for operation_id in {unit.operation_id for unit in units} - self._keys.keys():
-                query = select(operations.c.key).where(operations.c.operation_id == operation_id)
-                self._keys[operation_id] = connection.execute(query).scalar_one()
+            for operation_id in {unit.operation_id for unit in units}:
+                self._key_of(connection, operation_id)
             values = [rows.checkpoint_row(self._keys[unit.operation_id], unit) for unit in units]
-            self._insert(connection, values)
+            self._insert.run(connection, values)
 
-    def _insert(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
-        """Many rows with one statement, which runs without the interpreter's lock.
-
-        `executemany` takes that lock again for each row, and waits for it 5 ms every time while the observed program
-        is busy: thousands of rows would take minutes.
-        """
-        start = 0
-        for count in _CHUNKS:
-            while len(values) - start >= count:
-                chunk = values[start : start + count]
-                statement, is_positional = self._inserts[count]
-                flat = tuple(chain.from_iterable(chunk))
-                connection.exec_driver_sql(statement, flat if is_positional else _by_name(flat))
-                start += count
+    def _write_logs(self, connection: Connection, logged: Sequence[Logged]) -> None:
+        by_key: dict[int, list[Logged]] = {}
+        for record in logged:
+            by_key.setdefault(self._key_of(connection, record.operation_id), []).append(record)
+        for key, records in by_key.items():
+            self._evidence.keep(connection, key, records)
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
         kept = {column: rows.storable(value) for column, value in values.items()}
@@ -359,7 +373,12 @@ class SqlOperationStore:
         )
         if ending.error is not None:
             error = ending.error
-            values.update(error_type=error.type, error_message=error.message, error_step=error.step)
+            values.update(
+                error_type=error.type,
+                error_message=error.message,
+                error_step=error.step,
+                error_traceback=error.traceback,
+            )
         if ending.reason is not None:
             values["cancel_reason"] = ending.reason
         self._update(connection, operation_id, values)
@@ -408,24 +427,6 @@ class SqlOperationStore:
     def _read(self, query: Select[Any]) -> Sequence[Any]:
         with self._database.reading() as connection:
             return connection.execute(query).mappings().all()
-
-
-def _insert_rows(count: int, dialect: Dialect) -> tuple[str, bool]:
-    """An insert of that many checkpoints, made by hand, and whether its parameters go by their places."""
-    width = len(rows.CHECKPOINT_COLUMNS)
-    if dialect.positional:
-        row = f"({', '.join('?' * width)})"
-        values = ", ".join([row] * count)
-    else:
-        names = [[f"%(p{line * width + place})s" for place in range(width)] for line in range(count)]
-        values = ", ".join(f"({', '.join(line)})" for line in names)
-    columns = ", ".join(rows.CHECKPOINT_COLUMNS)
-    # Columns and place holders are our own; nothing from outside is in the statement.
-    return f"INSERT INTO checkpoints ({columns}) VALUES {values}", dialect.positional  # noqa: S608
-
-
-def _by_name(flat: tuple[Any, ...]) -> dict[str, Any]:
-    return {f"p{place}": value for place, value in enumerate(flat)}
 
 
 _STATUS_OF_OPEN = {

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a database that says so needs none, and Alembic is not even imported.
-SCHEMA_REVISION: Final = "0003"
+SCHEMA_REVISION: Final = "0004"
 
 metadata = MetaData()
 
@@ -54,6 +54,7 @@ operations = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("error_step", Text),
+    Column("error_traceback", Text),
     Column("moved_ns", BigInteger),  # a start, an end or a tick, whichever was last
     Column("moved_monotonic_ns", BigInteger),
     Column("allowance_seconds", Double),  # how long it may stand still now
@@ -138,6 +139,23 @@ samples = Table(
     Column("rss_bytes", BigInteger, nullable=False),
     Column("limit_bytes", BigInteger),
     Index("samples_of_operation", "operation_key", "sample"),
+    sqlite_autoincrement=True,
+)
+
+# The last records that the program logged, per operation.
+logs = Table(
+    "logs",
+    metadata,
+    Column("sequence", _RISING, primary_key=True, autoincrement=True),
+    Column("operation_key", _RISING, ForeignKey("operations.key", ondelete="CASCADE"), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("logger", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("span_id", Text),
+    Column("step", Text),
+    Index("logs_of_operation", "operation_key", "sequence"),
     sqlite_autoincrement=True,
 )
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from ktrdr_otel import semconv
+from ktrdr_otel.clock import utc_from_ns
 from ktrdr_otel.errors import OperationExistsError, StoreUnavailableError, UnknownOperationError
 from ktrdr_otel.operations.durations import Learned
+from ktrdr_otel.operations.logs import Logged
 from ktrdr_otel.operations.models import (
     CheckpointStatus,
     Ending,
@@ -123,6 +126,8 @@ def test_an_unknown_id_is_said(store: SqlOperationStore) -> None:
     for ask in (
         lambda: store.get("none"),
         lambda: store.checkpoints("none", after=0, limit=1),
+        lambda: store.logs("none", newest=1),
+        lambda: store.samples("none", most=2),
         lambda: store.request_cancel("none", "why", wall_ns=1),
     ):
         with pytest.raises(UnknownOperationError, match="no operation none"):
@@ -180,7 +185,9 @@ def test_an_end_closes_what_was_open(store: SqlOperationStore) -> None:
     """With error and time, and no remaining time."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
     store.write(Batch(started=[unit(1, ended=False)]))
-    error = OperationError(type="ValueError", message="boom", step="Processing AAPL")
+    error = OperationError(
+        type="ValueError", message="boom", step="Processing AAPL", traceback="Traceback ..."
+    )
     store.write(
         Batch(
             endings={
@@ -262,6 +269,73 @@ def test_metrics_have_a_history(store: SqlOperationStore) -> None:
     assert len(store.measured("one", after=found[0].sequence, limit=9)) == 1
 
 
+def logged(number: int, operation_id: str = "one") -> Logged:
+    """The record of that number, logged while an indicator was computed."""
+    place = {
+        semconv.PROGRESS_TYPE: semconv.INDICATOR_COMPUTATION,
+        semconv.SYMBOL_NAME: "AAPL",
+        semconv.SYMBOL_INDEX: 1,
+        semconv.SYMBOL_TOTAL: 5,
+        semconv.ITEM_NAME: "RSI",
+        semconv.ITEM_INDEX: 15,
+        semconv.ITEM_TOTAL: 40,
+    }
+    return Logged(operation_id, 10**18 + number, "WARNING", "bars", f"record {number}", 7, 9, place)
+
+
+def test_the_last_log_records_of_an_operation_are_kept(store: SqlOperationStore) -> None:
+    """Never more than two hundred of each, in order, with the step in which they were logged."""
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(logs=[*(logged(number) for number in range(150)), logged(0, "two")]))
+    store.write(Batch(logs=[logged(number) for number in range(150, 450)]))
+    store.write(Batch(logs=[logged(450)]))
+    kept = store.logs("one", newest=1000)
+    assert [line.message for line in kept] == [f"record {number}" for number in range(251, 451)]
+    assert [line.message for line in store.logs("one", newest=2)] == ["record 449", "record 450"]
+    assert [line.message for line in store.logs("two", newest=9)] == ["record 0"]
+    last = kept[-1]
+    assert (last.level, last.logger, last.step) == (
+        "WARNING",
+        "bars",
+        "Processing AAPL (1/5) - Computing RSI (15/40)",
+    )
+    assert (last.trace_id, last.span_id) == (f"{7:032x}", f"{9:016x}")
+    assert (last.at - utc_from_ns(10**18)).total_seconds() == 0
+
+
+def test_a_message_that_no_database_takes_is_stored_as_far_as_it_goes(store: SqlOperationStore) -> None:
+    """A NUL and half a character keep nothing else from being stored."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(logs=[logged(1)._replace(message="a\0b\udcff", attributes={})], finished=[unit(1)]))
+    [line] = store.logs("one", newest=9)
+    assert (line.message, line.step) == ("a\N{REPLACEMENT CHARACTER}b?", None)
+
+
+def test_samples_of_a_long_run_are_put_together(database: str) -> None:
+    """Mean CPU, highest memory, the newest as it was; a short run's come as they are."""
+    store = open_store(Settings(database=database))
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    engine = store._database.engine
+    with engine.begin() as connection:
+        key = connection.execute(text("SELECT key FROM operations")).scalar_one()
+        for number in range(101):
+            connection.execute(
+                text(
+                    "INSERT INTO samples (operation_key, at_ns, cpu_share, rss_bytes, limit_bytes)"
+                    " VALUES (:key, :at, :cpu, :rss, 5000)"
+                ),
+                {"key": key, "at": number, "cpu": number % 2, "rss": number},
+            )
+    few = store.samples("one", most=11)
+    assert len(few) <= 11
+    assert (few[-1].cpu_share, few[-1].rss_bytes, few[-1].limit_bytes) == (0.0, 100, 5000)
+    assert [sample.rss_bytes for sample in few] == sorted(sample.rss_bytes for sample in few)
+    assert few[0].cpu_share == pytest.approx(0.5, abs=0.1)
+    assert [sample.rss_bytes for sample in store.samples("one", most=200)] == list(range(101))
+    store.close()
+
+
 def test_spans_are_known_by_their_ids(store: SqlOperationStore) -> None:
     """Open or ended; of another operation, or of none, they are unknown."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
@@ -277,6 +351,7 @@ def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOp
     for name in ("one", "two"):
         store.create(new(name), wall_ns=1, monotonic_ns=1)
     store.write(Batch(finished=[unit(1), unit(2)._replace(operation_id="two")]))
+    store.write(Batch(logs=[logged(1), logged(2, "two")]))
     ended_at = datetime(2020, 1, 1, tzinfo=UTC)
     done = Ending(status=OperationStatus.COMPLETED, ended_at=ended_at, progress=progress(100))
     store.write(Batch(endings={"one": done}))
@@ -284,6 +359,7 @@ def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOp
     assert store.forget_steps(ended_before_ns=1_700_000_000 * 10**9) == 1
     assert store.checkpoints("one", after=0, limit=9) == []
     assert len(store.checkpoints("two", after=0, limit=9)) == 1
+    assert (len(store.logs("one", newest=9)), len(store.logs("two", newest=9))) == (0, 1)
     assert store.get("one").operation.status is OperationStatus.COMPLETED
 
 
