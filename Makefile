@@ -27,7 +27,7 @@ unit: $(VENV)/.installed system-packages
 
 # As many real processes killed at random moments as an afternoon allows.
 kills: $(VENV)/.installed
-	KTRDR_OTEL_TEST_KILLS=200 $(BIN)/pytest -q tests/acceptance/test_watcher.py -k killed_process
+	KTRDR_OTEL_TEST_KILLS=200 $(BIN)/pytest -q tests/acceptance -k "killed_process or killed_run"
 
 system-packages:
 	@sh tests/system-packages.sh
@@ -36,10 +36,11 @@ system-packages:
 test-backends: $(VENV)/.installed
 	@test -x "$(JAEGER_BIN)" && test -x "$(PROMETHEUS_BIN)" || { \
 		echo "test-backends needs JAEGER_BIN=... and PROMETHEUS_BIN=... (with promtool beside it): real binaries"; exit 2; }
-	JAEGER_BIN="$(JAEGER_BIN)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" $(BIN)/pytest -q tests/backends/check_backends.py
+	JAEGER_BIN="$(JAEGER_BIN)" JAEGER_UI="$(JAEGER_UI)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" \
+		$(BIN)/pytest -q -s tests/backends/check_backends.py tests/backends/check_traces.py
 
 benchmarks: $(VENV)/.installed
-	@for name in checkpoint_cost prepare_features silence stream_fanout scrape watcher; do $(BIN)/python -m tests.benchmarks.$$name; done
+	@for name in checkpoint_cost prepare_features silence stream_fanout scrape watcher live_trace; do $(BIN)/python -m tests.benchmarks.$$name; done
 
 # uv installs in seconds what takes pip minutes; --system-certs because uv ignores the machine's certificates.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -74,6 +74,7 @@ class Checkpoint:
         "closed",
         "ended_ns",
         "error",
+        "export_place",
         "ids",
         "is_own",
         "metrics",
@@ -98,6 +99,7 @@ class Checkpoint:
         self.is_own = False
         self.started_ns = 0
         self.ended_ns: int | None = None
+        self.export_place: int | None = None
         self.seen = False
         self.closed = False
         self.cancelled = False

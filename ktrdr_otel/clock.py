@@ -5,7 +5,7 @@ stands still for nobody and is the same for all processes of one boot.
 """
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -37,6 +37,14 @@ def utc_from_ns(wall_ns: int) -> datetime:
     """An aware UTC time, to the microsecond (never rounded through a float)."""
     seconds, nanoseconds = divmod(wall_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
+
+
+def ns_from_utc(moment: datetime) -> int:
+    """Nanoseconds since the Unix epoch, exact to the microsecond."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def isoformat(moment: datetime) -> str:

@@ -4,10 +4,7 @@ A run that hangs cannot speak, so `observe` starts a small process that follows 
 told through its standard input what to follow and where to send.
 """
 
-import json
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -114,22 +111,3 @@ class Notifier:
         for operation in operations:
             if (sentence := self._news.of(operation)) is not None:
                 self._outbox.send(operation.operation_id, sentence)
-
-
-def start_beside(database: str, operation_id: str, urls: str) -> None:
-    """A process follows the operation and sends; faults are logged and reach nobody."""
-    config = json.dumps({"database": database, "operation_id": operation_id, "urls": urls}) + "\n"
-    try:
-        started = subprocess.Popen(  # our own interpreter, our own program
-            [sys.executable, "-m", "ktrdr_otel.notifying"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert started.stdin is not None
-        with started.stdin:
-            started.stdin.write(config.encode())
-        # It forks and ends at once, so that it is no child of the application for long.
-        started.wait(10)
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("nobody will be notified: %s", error)

@@ -1,9 +1,6 @@
 """The process that follows one operation and sends what is news of it, told through its standard input."""
 
-import json
-import os
-import sys
-
+from ktrdr_otel import beside
 from ktrdr_otel.notify import Notifier, Outbox
 from ktrdr_otel.operations.models import Operation
 from ktrdr_otel.settings import load_settings
@@ -14,9 +11,7 @@ _LAST_MESSAGES_SECONDS = 30.0
 
 def main() -> None:
     """The operation has been followed to its end."""
-    config = json.loads(sys.stdin.readline())
-    if os.fork():
-        os._exit(0)
+    config = beside.told()
     outbox = Outbox(config["urls"])
     notifier = Notifier(outbox)
     service = open_service(load_settings(database=config["database"]))

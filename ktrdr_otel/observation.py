@@ -144,10 +144,15 @@ class Observation:
             with _contained("the last metrics"):
                 self._metrics_push.end(self.operation_id, self._shutdown_timeout_seconds)
         with _contained("the last spans"):
-            self._provider.shutdown(self._shutdown_timeout_seconds)
+            self._send_the_last_spans()
         if self._display is not None:
             with _contained("the end of the display"):
                 self._display.close()
+
+    def _send_the_last_spans(self) -> None:
+        complete = self._provider.shutdown(self._shutdown_timeout_seconds)
+        if not complete and self._provider.queue is not None:
+            self._service.leave_trace(self.operation_id, self._provider.queue)
 
     def _describe(self, status: OperationStatus) -> None:
         progress = self._live.progress()

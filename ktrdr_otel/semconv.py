@@ -29,6 +29,8 @@ STATE_FINISHED: Final = "finished"  # that child: the true end of the span whose
 STATE_LOST: Final = "lost"  # open when its process died, or left open by its program: nobody saw its end
 STATE_CANCELLED: Final = "cancelled"  # left because somebody asked to stop: neither finished nor failed
 STALLED_EVENT: Final = "ktrdr.stalled"  # nothing moved from here on, for longer than was allowed
+STALL_ACTIVITY: Final = "ktrdr.stall.activity"  # on that event: what the process did meanwhile
+STACKTRACE: Final = "code.stacktrace"  # OpenTelemetry's own; on that event: of all threads
 RESUMED_EVENT: Final = "ktrdr.resumed"  # and here it went on
 ERROR_TYPE: Final = "error.type"  # OpenTelemetry's own: the exception's class
 

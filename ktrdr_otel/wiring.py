@@ -1,6 +1,7 @@
 """Who knows whom: the one module that puts the parts together; only entry points import it."""
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from ktrdr_otel import context, semconv
+from ktrdr_otel import beside, context, semconv
 from ktrdr_otel.bridge.live import Listener, LiveOperation
 from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.bridge.pump import Pump
@@ -25,9 +26,10 @@ from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import SettingsError, StoreUnavailableError
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
-from ktrdr_otel.exporters.queue import queue_that_knows
+from ktrdr_otel.exporters.queue import ExportQueue, queue_that_knows
+from ktrdr_otel.exporters.receivers import environment_for, receiver_of, trace_export
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
-from ktrdr_otel.notify import check_notify, start_beside
+from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import NewOperation
@@ -129,7 +131,11 @@ class Runtime:
 
 
 def _watch_config(
-    settings: Settings, service: OperationsService, allowances: Allowances, pulse: Pulse
+    settings: Settings,
+    service: OperationsService,
+    allowances: Allowances,
+    pulse: Pulse,
+    queue: ExportQueue | None,
 ) -> dict[str, Any]:
     worker = this_worker()
     return {
@@ -143,7 +149,20 @@ def _watch_config(
         "allowances": [[kind, *allowances.of(kind)] for kind in allowances.p99_seconds],
         "py_spy": py_spy(),
         "site_packages": [path for path in sys.path if path],
+        "closing": None if queue is None else _closing_config(settings, queue),
     }
+
+
+def _closing_config(settings: Settings, queue: ExportQueue) -> dict[str, Any] | None:
+    """What it takes to complete this process's traces with the credentials that it sends them with."""
+    for exporter in queue.exporters:
+        if receiver_of(exporter) is not None:
+            environment = environment_for(exporter)
+            here = str(Path(__file__).parent.parent)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
+            told = {"database": settings.database_url}
+            return {"python": sys.executable, "environment": environment, "told": told}
+    return None
 
 
 _runtime: Runtime | None = None
@@ -221,6 +240,7 @@ def begin(
     context.activate(active)
     root.enter_as_root(active)
     identity = root.identity()
+    queue = pinned.queue or queue_that_knows(identity.span_id)
     new = NewOperation(
         operation_id=operation_id,
         operation_type=operation_type,
@@ -231,16 +251,24 @@ def begin(
         worker=this_worker(),
         lease_seconds=settings.lease_seconds,
         planned_units=None if plan is None else plan.planned,
+        trace_export=None if queue is None else trace_export(queue.exporters, queue.live, root.span),
     )
     try:
-        service.begin(new, token.cancel)
+        service.begin(new, token.cancel, None if new.trace_export is None else queue)
     except BaseException:
         root.withdraw()
         context.deactivate(active)
         pinned.shutdown(0)
         raise
     if settings.notify is not None:
-        start_beside(settings.database_url, operation_id, settings.notify.get_secret_value())
+        beside.start(
+            "ktrdr_otel.notifying",
+            {
+                "database": settings.database_url,
+                "operation_id": operation_id,
+                "urls": settings.notify.get_secret_value(),
+            },
+        )
     display = choose_display(settings.display)
     allowances = service.allowances()
     watch = run.watch(settings, service)
@@ -254,12 +282,11 @@ def begin(
         allowances=allowances,
         pulse=None if watch is None else run.pulse,
     )
-    queue = pinned.queue or queue_that_knows(identity.span_id)
     if queue is not None:
         queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
     run.pump.add(live)
     if watch is not None and run.pulse is not None:
-        watch.begin(partial(_watch_config, settings, service, allowances, run.pulse))
+        watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
     if metrics_push is not None:
         metrics_push.begin(operation_id)
     return Observation(

@@ -59,6 +59,7 @@ class ProgressSpanProcessor(SpanProcessor):
                 if checkpoint.seen:
                     checkpoint.seen = False  # told once, also where an application added us twice
                     checkpoint.ended_ns = span.end_time
+                    checkpoint.export_place = getattr(span, "export_place", None)
                     inbox = self._inbox
                     inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
                     if len(inbox) == CROWDED:

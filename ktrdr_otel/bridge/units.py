@@ -54,6 +54,7 @@ def whole_unit(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
         checkpoint.metrics,
         None if error is None else UnitError(*error),
         checkpoint.cancelled,
+        checkpoint.export_place,
     )
 
 
@@ -66,6 +67,7 @@ def ended_unit(started: Unit, checkpoint: Checkpoint, seen_ns: int) -> Unit:
         metrics=checkpoint.metrics,
         error=None if error is None else UnitError(*error),
         cancelled=checkpoint.cancelled,
+        export_place=checkpoint.export_place,
     )
 
 
@@ -99,6 +101,7 @@ def unit_of_span(span: ReadableSpan, seen_ns: int) -> Unit | None:
         metrics or None,
         error,
         attributes.get(semconv.SPAN_STATE) == semconv.STATE_CANCELLED,
+        getattr(span, "export_place", None),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
+from ktrdr_otel import beside
 from ktrdr_otel.display.base import printable
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import KtrdrOtelError, StoreError
@@ -80,6 +81,8 @@ def operations_of(database: str | None, url: str | None) -> Iterator[Operations]
         with service(database) as opened:
             with suppress(StoreError):  # a store that may only be read is looked at all the same
                 opened.reap()
+                if opened.traces_owed():
+                    beside.start("ktrdr_otel.closing", {"database": opened.database_url})
             yield opened
         return
     if database is not None:

@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 from ktrdr_otel.exporters import records
 from ktrdr_otel.exporters.open_spans import OpenSpans
 from ktrdr_otel.exporters.records import OwedRecord
+from ktrdr_otel.semconv import OPERATION_ID
 
 _SECOND_NS: Final = 1_000_000_000
 SNAPSHOT_AFTER_NS: Final = 1 * _SECOND_NS  # shorter spans are seen when they end
@@ -148,10 +149,10 @@ class Markers(View):
     no receiver ever sees a child without its parent.
     """
 
-    def __init__(self, open_spans: OpenSpans, marked: deque[int]) -> None:
+    def __init__(self, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> None:
         self._open = open_spans
         self._marked: set[int] = set()
-        self._told = marked  # span ids, for whoever has to know them after a death
+        self._told = marked  # operation and span id, for whoever has to know them after a death
 
     def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
         """Markers of the open spans around the batch, and what ended around it but waits behind it."""
@@ -218,11 +219,13 @@ class Markers(View):
     def _mark(self, span: ReadableSpan) -> OwedRecord:
         span_id = _id(span.context)
         self._marked.add(span_id)
-        self._told.append(span_id)
+        operation_id = (span.attributes or {}).get(OPERATION_ID)
+        if isinstance(operation_id, str):
+            self._told.append((operation_id, span_id))
         return records.marker(span)
 
 
-def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[int]) -> View:
+def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> View:
     """A view for a receiver to which nothing has been shown yet."""
     match mode:
         case LiveMode.SNAPSHOT:

@@ -16,7 +16,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ktrdr_otel.exporters.delivery import AccountableExporter, Delivery, Fate
 from ktrdr_otel.exporters.endpoints import shown
+from ktrdr_otel.exporters.receivers import GRPC, HTTP
 from ktrdr_otel.exporters.sdk_log import overheard
+from ktrdr_otel.operations.trace_export import TraceReceiver
 
 if TYPE_CHECKING:
     import requests
@@ -74,6 +76,8 @@ class OtlpHttpExporter(AccountableExporter):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         self.target = f"OTLP/HTTP {shown(url)}"
+        self.endpoint = url
+        self.receiver = TraceReceiver(protocol=HTTP, endpoint=shown(url))
         self._heard = _Heard()
         self._session: requests.Session | None = None
         if not any(os.environ.get(name) for name in _CREDENTIAL_PROVIDERS):
@@ -114,6 +118,8 @@ class OtlpGrpcExporter(AccountableExporter):
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         self.target = f"OTLP/gRPC {shown(endpoint)}"
+        self.endpoint = endpoint
+        self.receiver = TraceReceiver(protocol=GRPC, endpoint=shown(endpoint))
         self._exporter: SpanExporter = OTLPSpanExporter(endpoint=endpoint, timeout=timeout_seconds)
 
     def deliver(self, spans: Sequence[ReadableSpan]) -> Delivery:

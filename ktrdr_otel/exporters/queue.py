@@ -25,6 +25,7 @@ from ktrdr_otel.exporters.delivery import is_archive
 from ktrdr_otel.exporters.lane import DropCause, Lane, place_of
 from ktrdr_otel.exporters.live import LiveMode, view_of
 from ktrdr_otel.exporters.open_spans import OpenSpans
+from ktrdr_otel.exporters.receivers import receiver_of
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +101,11 @@ class ExportQueue:
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        self.live = live
         self._is_live = live is not LiveMode.OFF
         self._progress_of: dict[int, Progress] = {}
         self._open = OpenSpans(_MOST_OPEN_TIMES * max_queue)
-        self._marked: deque[int] = deque()
+        self._marked: deque[tuple[str, int]] = deque()
         self._lanes = [
             Lane(
                 exporter,
@@ -177,13 +179,17 @@ class ExportQueue:
 
     @property
     def confirmed(self) -> int:
-        """The place up to which all spans have left for good, to every receiver that is no archive."""
-        return min(
-            (lane.places.confirmed for lane in self._lanes if not is_archive(lane.exporter)), default=0
-        )
+        """The place up to which all spans have left for good, to every receiver that others could send to as well."""
+        lanes = [lane for lane in self._lanes if receiver_of(lane.exporter) is not None]
+        return min((lane.places.confirmed for lane in lanes), default=0)
 
-    def take_marked(self) -> list[int]:
-        """The ids of spans that were marked since the last call."""
+    @property
+    def exporters(self) -> list[SpanExporter]:
+        """Those to which spans go."""
+        return [lane.exporter for lane in self._lanes]
+
+    def take_marked(self) -> list[tuple[str, int]]:
+        """Operation and id of each span of an operation that was marked since the last call."""
         return [self._marked.popleft() for _ in range(len(self._marked))]
 
     def flush(self, timeout_seconds: float) -> bool:

@@ -85,7 +85,7 @@ def final_of_marker(span: ReadableSpan) -> OwedRecord:
     """The true end of a span that was marked, as the child of its marker."""
     record = OwedRecord.of(span)
     record._attributes = {SPAN_STATE: STATE_FINISHED, **(span.attributes or {})}  # a cancelled one stays so
-    return _under_its_marker(record)
+    return under_its_marker(record)
 
 
 def final_of_snapshot(span: ReadableSpan, *, again: bool) -> OwedRecord:
@@ -104,10 +104,11 @@ def left_open(span: ReadableSpan, now_ns: int, *, is_marked: bool) -> OwedRecord
         end_time=max(now_ns, _shortest(span)),
         status=Status(StatusCode.ERROR, _NEVER_ENDED),
     )
-    return _under_its_marker(record) if is_marked else record
+    return under_its_marker(record) if is_marked else record
 
 
-def _under_its_marker(record: OwedRecord) -> OwedRecord:
+def under_its_marker(record: OwedRecord) -> OwedRecord:
+    """The record, which had the ids of a marked span, as the child of the marker."""
     marked = record.context
     assert marked is not None
     record._parent = marked

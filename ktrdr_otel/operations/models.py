@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from ktrdr_otel.operations.trace_export import TraceExport
+
 
 class OperationStatus(StrEnum):
     """Where in its life an operation is."""
@@ -56,6 +58,7 @@ class NewOperation:
     worker: Worker
     lease_seconds: float  # 0: no lease, silence says nothing
     planned_units: int | None = None
+    trace_export: TraceExport | None = None  # None: nobody could complete its trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +166,4 @@ class Checkpoint:
     parent_span_id: str | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: OperationError | None = None
+    export_place: int | None = None  # of its span in the export queue

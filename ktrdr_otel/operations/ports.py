@@ -16,6 +16,7 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.progress.events import Unit
 
 
@@ -33,13 +34,17 @@ class Batch:
     wall_ns: int = 0
     monotonic_ns: int = 0
     logs: Sequence[Logged] = ()  # in the order in which they were logged
+    confirmed: dict[str, int] = field(
+        default_factory=dict
+    )  # per operation: up to which place its spans have arrived
+    marked: dict[str, list[int]] = field(default_factory=dict)  # per operation: spans that have markers
     learned: Learned | None = None  # of operations that complete with this batch
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         checkpoints = self.started or self.finished or self.closed
-        state = self.progress or self.endings or self.names or self.beating
+        state = self.progress or self.endings or self.names or self.beating or self.confirmed or self.marked
         return not (checkpoints or state or self.logs)
 
 
@@ -185,6 +190,30 @@ class OperationStore(Protocol):
 
     def mark_lost(self, operation_id: str, *, reason: str, ended_ns: int, heartbeat_ns: int) -> bool:
         """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
+        ...
+
+    def traces_owed(self, *, now_ns: int) -> list[str]:
+        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
+        ...
+
+    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it."""
+        ...
+
+    def confirm_trace(self, operation_id: str, place: int) -> None:
+        """Everything up to that place of the export queue has arrived."""
+        ...
+
+    def put_off_trace(self, operation_id: str, *, now_ns: int) -> None:
+        """The receiver did not take it: somebody may try again later."""
+        ...
+
+    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
+        """The operation's process exports no more, and somebody has to send what comes after that place."""
+        ...
+
+    def trace_complete(self, operation_id: str) -> None:
+        """The operation's trace owes nothing."""
         ...
 
     def watching(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, 
 from ktrdr_otel.operations.stack import py_spy
 from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
+from ktrdr_otel.operations.trace_debts import TraceDebt
+from ktrdr_otel.operations.trace_export import ExportLedger
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
@@ -59,14 +61,19 @@ class OperationsService:
             heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
         )
 
-    def begin(self, new: NewOperation, on_cancel_requested: Callable[[str], None]) -> None:
+    def begin(
+        self,
+        new: NewOperation,
+        on_cancel_requested: Callable[[str], None],
+        ledger: ExportLedger | None = None,
+    ) -> None:
         """The operation is stored as running.
 
-        `on_cancel_requested` hears the reason, in the writer's thread, when somebody asks it to stop. Raises
-        `OperationExistsError` and `StoreUnavailableError`.
+        `on_cancel_requested` hears the reason, in the writer's thread, when somebody asks it to stop; the `ledger` is
+        asked there how far the export of its spans is. Raises `OperationExistsError` and `StoreUnavailableError`.
         """
         self._store.create(new, wall_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns())
-        self._writer.begin(new.operation_id, on_cancel_requested)
+        self._writer.begin(new.operation_id, on_cancel_requested, ledger)
 
     def adopt(self, new: NewOperation) -> None:
         """The operation, which runs elsewhere and is reported to us, is stored as running.
@@ -252,6 +259,36 @@ class OperationsService:
                 logger.warning("operation %s is lost: %s", judged.operation_id, judged.lost_reason)
                 reaped.append(judged.operation_id)
         return reaped
+
+    def traces_owed(self) -> Sequence[str]:
+        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
+        return self._store.traces_owed(now_ns=self._clock.wall_ns())
+
+    def take_trace(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute."""
+        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns())
+
+    def confirm_trace(self, operation_id: str, place: int) -> None:
+        """Everything up to that place of the export queue has arrived."""
+        self._store.confirm_trace(operation_id, place)
+
+    def put_off_trace(self, operation_id: str) -> None:
+        """The receiver did not take it: the next try comes after a pause that doubles with each."""
+        self._store.put_off_trace(operation_id, now_ns=self._clock.wall_ns())
+
+    def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
+        """This process exports no more of the operation's trace, and somebody else has to complete it."""
+        marked = [span_id for marked_in, span_id in ledger.take_marked() if marked_in == operation_id]
+        self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
+
+    def trace_complete(self, operation_id: str) -> None:
+        """The operation's trace owes nothing any more."""
+        self._store.trace_complete(operation_id)
+
+    @property
+    def database_url(self) -> str:
+        """Where the store is, for another process: it may hold a password."""
+        return self._settings.database_url
 
     @property
     def is_in_memory(self) -> bool:

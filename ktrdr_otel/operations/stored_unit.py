@@ -1,6 +1,7 @@
 """From stored checkpoints back to units of progress."""
 
 from ktrdr_otel import semconv
+from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus
 from ktrdr_otel.progress.events import Unit, UnitError
 
@@ -27,14 +28,10 @@ def unit_of(row: Checkpoint) -> Unit:
         row.name,
         row.progress_type,
         context,
-        _ns(row.started_at.timestamp()),
+        ns_from_utc(row.started_at),
         0,
-        None if row.ended_at is None else _ns(row.ended_at.timestamp()),
+        None if row.ended_at is None else ns_from_utc(row.ended_at),
         row.metrics or None,
         None if row.error is None else UnitError(row.error.type, row.error.message),
         row.status is CheckpointStatus.CANCELLED,
     )
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ktrdr_otel import semconv
+from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus
 from ktrdr_otel.operations.stored_unit import unit_of
 
@@ -58,6 +59,27 @@ def otlp_json(operation_id: str, checkpoints: Sequence[Checkpoint]) -> dict[str,
 def _span(checkpoint: Checkpoint, latest: datetime | None) -> dict[str, Any]:
     ended = checkpoint.ended_at or latest or checkpoint.started_at
     failed = checkpoint.status in (CheckpointStatus.FAILED, CheckpointStatus.LOST)
+    attributes = span_attributes(checkpoint)
+    status: dict[str, Any] = {"code": _ERROR if failed else _UNSET}
+    if failed:
+        status["message"] = "lost" if checkpoint.error is None else checkpoint.error.message
+    span = {
+        "traceId": checkpoint.trace_id,
+        "spanId": checkpoint.span_id,
+        "name": checkpoint.name,
+        "kind": _INTERNAL,
+        "startTimeUnixNano": str(ns_from_utc(checkpoint.started_at)),
+        "endTimeUnixNano": str(ns_from_utc(ended)),
+        "attributes": _attributes(attributes),
+        "status": status,
+    }
+    if checkpoint.parent_span_id is not None:
+        span["parentSpanId"] = checkpoint.parent_span_id
+    return span
+
+
+def span_attributes(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The attributes of the checkpoint's span, as far as the store keeps them."""
     attributes: dict[str, Any] = {semconv.OPERATION_ID: checkpoint.operation_id}
     if checkpoint.progress_type is not None:
         attributes[semconv.PROGRESS_TYPE] = checkpoint.progress_type
@@ -72,27 +94,12 @@ def _span(checkpoint: Checkpoint, latest: datetime | None) -> dict[str, Any]:
         attributes[semconv.SPAN_STATE] = _STATES[checkpoint.status]
     if checkpoint.error is not None:
         attributes[semconv.ERROR_TYPE] = checkpoint.error.type
-    status: dict[str, Any] = {"code": _ERROR if failed else _UNSET}
-    if failed:
-        status["message"] = "lost" if checkpoint.error is None else checkpoint.error.message
-    span = {
-        "traceId": checkpoint.trace_id,
-        "spanId": checkpoint.span_id,
-        "name": checkpoint.name,
-        "kind": _INTERNAL,
-        "startTimeUnixNano": str(_ns(checkpoint.started_at)),
-        "endTimeUnixNano": str(_ns(ended)),
-        "attributes": _attributes(attributes),
-        "status": status,
-    }
-    if checkpoint.parent_span_id is not None:
-        span["parentSpanId"] = checkpoint.parent_span_id
-    return span
+    return attributes
 
 
 _STATES = {
-    CheckpointStatus.RUNNING: "in_progress",
-    CheckpointStatus.LOST: "lost",
+    CheckpointStatus.RUNNING: semconv.STATE_IN_PROGRESS,
+    CheckpointStatus.LOST: semconv.STATE_LOST,
     CheckpointStatus.CANCELLED: semconv.STATE_CANCELLED,
 }
 
@@ -109,7 +116,3 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, float):
         return {"doubleValue": value}
     return {"stringValue": str(value)}
-
-
-def _ns(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6) * 1000

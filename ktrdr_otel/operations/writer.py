@@ -11,6 +11,7 @@ from ktrdr_otel.errors import StoreError, StoreUnavailableError
 from ktrdr_otel.operations.durations import Learned
 from ktrdr_otel.operations.models import Ending, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch, OperationStore
+from ktrdr_otel.operations.trace_export import ExportLedger
 from ktrdr_otel.progress.events import Unit
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Writer:
         self._open: dict[int, str] = {}  # span ids stored as open -> their operation
         self._on_cancel: dict[str, Callable[[str], None]] = {}
         self._learned: dict[str, Learned] = {}
+        self._ledgers: dict[str, tuple[ExportLedger, int]] = {}  # and the place that is stored
         self._stored_endings: dict[str, threading.Event] = {}
         self._next_beat_ns = 0
         self._lock = threading.Lock()
@@ -60,10 +62,17 @@ class Writer:
         self._thread: threading.Thread | None = None
         self.health = WriterHealth()
 
-    def begin(self, operation_id: str, on_cancel: Callable[[str], None]) -> None:
-        """The operation's heart beats; `on_cancel` hears the reason when somebody wants to stop it."""
+    def begin(
+        self, operation_id: str, on_cancel: Callable[[str], None], ledger: ExportLedger | None = None
+    ) -> None:
+        """The operation's heart beats; `on_cancel` hears the reason when somebody wants to stop it.
+
+        What the `ledger` says of the export of its spans is stored with them.
+        """
         with self._lock:
             self._on_cancel[operation_id] = on_cancel
+            if ledger is not None:
+                self._ledgers[operation_id] = (ledger, 0)
             self._learned[operation_id] = Learned()
             self._next_beat_ns = self._clock.monotonic_ns() + self._heartbeat_interval_ns
             if self._thread is None:
@@ -125,6 +134,7 @@ class Writer:
         self._lock = threading.Lock()
         self._thread = None
         self._on_cancel.clear()
+        self._ledgers.clear()
         self._units.clear()
         self._progress.clear()
         self._waiting = Batch()
@@ -163,11 +173,20 @@ class Writer:
         batch.started = list(opened.values())
         for operation_id in list(self._progress):
             batch.progress[operation_id] = self._progress.pop(operation_id)
+        self._read_ledgers(batch)
         batch.wall_ns, batch.monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
         if batch.monotonic_ns >= self._next_beat_ns:
             batch.beating = list(self._on_cancel)
         batch.learned = self._learned_from(batch)
         return batch
+
+    def _read_ledgers(self, batch: Batch) -> None:
+        for operation_id, (ledger, stored) in self._ledgers.items():
+            confirmed = ledger.confirmed
+            if confirmed != stored:
+                batch.confirmed[operation_id] = confirmed
+            for marked_in, span_id in ledger.take_marked():
+                batch.marked.setdefault(marked_in, []).append(span_id)
 
     def _learned_from(self, batch: Batch) -> Learned | None:
         """Only what completed teaches: a cancelled or failed run ended in the middle of something."""
@@ -187,10 +206,13 @@ class Writer:
             self._open[unit.span_id] = unit.operation_id
         for unit in batch.closed:
             self._open.pop(unit.span_id, None)
+        for operation_id, place in batch.confirmed.items():
+            self._ledgers[operation_id] = (self._ledgers[operation_id][0], place)
         if batch.beating:
             self._next_beat_ns = batch.monotonic_ns + self._heartbeat_interval_ns
         for operation_id in batch.endings:
             self._on_cancel.pop(operation_id, None)
+            self._ledgers.pop(operation_id, None)
             self._learned.pop(operation_id, None)
             self._open = {span: owner for span, owner in self._open.items() if owner != operation_id}
             event = self._stored_endings.pop(operation_id, None)

@@ -36,6 +36,7 @@ class Unit(NamedTuple):
     metrics: Mapping[str, float] | None = None
     error: UnitError | None = None
     cancelled: bool = False
+    export_place: int | None = None  # of the ended span in the export queue
 
     @property
     def is_finished_work(self) -> bool:

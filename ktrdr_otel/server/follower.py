@@ -8,6 +8,7 @@ from typing import Final
 from ktrdr_otel.errors import StoreError
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.server.closing import TraceCloser
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Follower:
         self._service = service
         self._deliverers = deliver
         self._changes = service.changes()
+        self._traces = TraceCloser(service)
         self._running: set[str] = set()
         self._key: int | None = None
         self._sequence = 0
@@ -76,7 +78,9 @@ class Follower:
             self._deliver([], steps, self._sequence)
         # Not every checkpoint is a step; those that are none need not be looked at again.
         self._sequence = max([self._sequence, highest, *(step.sequence for step in steps[-1:])])
-        if any(each.status is OperationStatus.LOST for each in operations):
+        is_anyone_lost = any(each.status is OperationStatus.LOST for each in operations)
+        if is_anyone_lost:
             self._service.reap()
+        self._traces.look(is_urgent=is_anyone_lost)
         self._running = {each.operation_id for each in operations if not each.status.is_terminal}
         self._deliver(operations, steps, self._sequence)

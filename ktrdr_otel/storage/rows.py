@@ -4,10 +4,9 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ktrdr_otel.clock import utc_from_ns
+from ktrdr_otel.clock import ns_from_utc, utc_from_ns
 from ktrdr_otel.operations.json_form import stall_of
 from ktrdr_otel.operations.lease import Heartbeat
 from ktrdr_otel.operations.models import (
@@ -44,6 +43,7 @@ CHECKPOINT_COLUMNS = (
     "metrics",
     "error_type",
     "error_message",
+    "export_place",
 )
 
 
@@ -77,6 +77,7 @@ def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
         else json.dumps({name: _plain(float(value)) for name, value in unit.metrics.items()}),
         None if error is None else error.type,
         None if error is None else error.message,
+        unit.export_place,
     )
     return tuple(
         [
@@ -155,7 +156,7 @@ def progress_values(progress: Progress) -> dict[str, Any]:
         "percentage": progress.percentage,
         "message": progress.message,
         "context": _plain(progress.context),
-        "last_progress_ns": None if last is None else to_ns(last),
+        "last_progress_ns": None if last is None else ns_from_utc(last),
         "estimated_remaining_seconds": progress.estimated_remaining_seconds,
         "items_completed": progress.items_completed,
         "items_planned": progress.items_planned,
@@ -174,14 +175,6 @@ def _movement(progress: Progress) -> dict[str, Any]:
         "allowance_seconds": progress.allowance_seconds,
         "slow_after_seconds": progress.slow_after_seconds,
     }
-
-
-def to_ns(moment: datetime) -> int:
-    """Nanoseconds since the Unix epoch, exact to the microsecond."""
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _plain(value: Any) -> Any:
@@ -263,6 +256,7 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
         # What JSON cannot say, a loss that diverged, is stored in words that `float` reads.
         metrics={name: float(value) for name, value in (row["metrics"] or {}).items()},
         error=_error(row["error_type"], row["error_message"], row["step"]),
+        export_place=row["export_place"],
     )
 
 

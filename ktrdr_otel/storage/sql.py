@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
 from ktrdr_otel.operations.allowances import p99_seconds
 from ktrdr_otel.operations.durations import Kind, Learned, means
@@ -35,7 +36,8 @@ from ktrdr_otel.operations.models import (
 )
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
-from ktrdr_otel.storage import rows
+from ktrdr_otel.operations.trace_debts import TraceDebt
+from ktrdr_otel.storage import rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
@@ -72,6 +74,8 @@ class SqlOperationStore:
                 connection.execute(insert(operations), row)
             except IntegrityError as error:
                 raise OperationExistsError(new.operation_id) from error
+            if new.trace_export is not None:
+                traces.begin_export(connection, new.operation_id, new.trace_export)
 
     def write(self, batch: Batch) -> None:
         """All of the batch is stored, or nothing; ends of operations survive a power failure."""
@@ -92,12 +96,19 @@ class SqlOperationStore:
                     .where(mine)
                     .values(heartbeat_ns=batch.wall_ns, heartbeat_monotonic_ns=batch.monotonic_ns)
                 )
-                # Whoever took a frozen process for dead was wrong: it beats.
-                connection.execute(
+                # Whoever took a frozen process for dead was wrong: it beats, and exports its own spans.
+                back = connection.execute(
                     update(operations)
                     .where(mine, operations.c.status == OperationStatus.LOST.value)
                     .values(status=OperationStatus.RUNNING.value, lost_reason=None, ended_ns=None)
-                )
+                    .returning(operations.c.operation_id)
+                ).scalars()
+                for operation_id in back.all():
+                    traces.owe(connection, operation_id, owed=False)
+            for operation_id, place in batch.confirmed.items():
+                traces.confirm(connection, operation_id, place)
+            for operation_id, span_ids in batch.marked.items():
+                traces.mark(connection, operation_id, span_ids)
             if batch.learned is not None:
                 self._learn(connection, batch.learned)
 
@@ -292,7 +303,39 @@ class SqlOperationStore:
                 return False
             key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
             self._close_open(connection, key, ended_ns, CheckpointStatus.LOST)
+            traces.owe(connection, operation_id, owed=True)
         return True
+
+    def traces_owed(self, *, now_ns: int) -> list[str]:
+        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
+        return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns))]
+
+    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it."""
+        with self._database.writing() as connection:
+            return traces.take_turn(connection, operation_id, now_ns=now_ns)
+
+    def confirm_trace(self, operation_id: str, place: int) -> None:
+        """Everything up to that place of the export queue has arrived."""
+        with self._database.writing() as connection:
+            traces.confirm(connection, operation_id, place)
+
+    def put_off_trace(self, operation_id: str, *, now_ns: int) -> None:
+        """The receiver did not take it: somebody may try again later."""
+        with self._database.writing() as connection:
+            traces.put_off(connection, operation_id, now_ns=now_ns)
+
+    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
+        """The operation's process exports no more, and somebody has to send what comes after that place."""
+        with self._database.writing() as connection:
+            traces.confirm(connection, operation_id, confirmed)
+            traces.mark(connection, operation_id, marked)
+            traces.owe(connection, operation_id, owed=True)
+
+    def trace_complete(self, operation_id: str) -> None:
+        """The operation's trace owes nothing."""
+        with self._database.writing() as connection:
+            traces.owe(connection, operation_id, owed=False)
 
     def watching(self) -> dict[str, Any]:
         """What a watcher process needs to write to the store by itself."""
@@ -361,7 +404,7 @@ class SqlOperationStore:
         connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
-        ended_ns = rows.to_ns(ending.ended_at)
+        ended_ns = ns_from_utc(ending.ended_at)
         values = rows.progress_values(ending.progress)
         values.update(
             status=ending.status.value,

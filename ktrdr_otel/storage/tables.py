@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a database that says so needs none, and Alembic is not even imported.
-SCHEMA_REVISION: Final = "0004"
+SCHEMA_REVISION: Final = "0005"
 
 metadata = MetaData()
 
@@ -103,6 +103,7 @@ checkpoints = Table(
     Column("metrics", JSON(none_as_null=True)),
     Column("error_type", Text),
     Column("error_message", Text),
+    Column("export_place", BigInteger),  # of its span in the export queue; null: it was not given one
     Index("checkpoints_of_operation", "operation_key", "sequence"),
     Index("checkpoints_by_span", "operation_key", "span_id"),
     Index(
@@ -165,4 +166,40 @@ cancel_requests = Table(
     Column("operation_key", _RISING, ForeignKey("operations.key", ondelete="CASCADE"), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("requested_ns", BigInteger, nullable=False),
+)
+
+# Where the trace of an operation goes, and how much of it has arrived.
+trace_exports = Table(
+    "trace_exports",
+    metadata,
+    Column(
+        "operation_key",
+        _RISING,
+        ForeignKey("operations.key", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("receivers", JSON, nullable=False),  # [{protocol, endpoint}]
+    Column("live", Text, nullable=False),
+    Column("resource", JSON, nullable=False),
+    Column("scope_version", Text, nullable=False),
+    Column("confirmed", BigInteger, nullable=False, server_default="0"),  # up to this `export_place`
+    Column("owed", Boolean, nullable=False, server_default=false()),  # its process can export no more
+    Column("next_try_ns", BigInteger, nullable=False, server_default="0"),  # whoever moves it on has the turn
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Index("trace_exports_owed", "owed", "next_try_ns"),
+)
+
+# Spans that receivers know by a marker: their ends are children of it.
+trace_marks = Table(
+    "trace_marks",
+    metadata,
+    Column(
+        "operation_key",
+        _RISING,
+        ForeignKey("operations.key", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("span_id", Text, primary_key=True),
 )

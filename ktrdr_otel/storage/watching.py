@@ -33,6 +33,8 @@ _STATEMENTS: Final[dict[str, str]] = {
         WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL ORDER BY sequence;
         DELETE FROM checkpoints
         WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL;
+        UPDATE trace_exports SET owed = true, next_try_ns = 0, tries = 0
+        WHERE operation_key = (SELECT key FROM operations WHERE {this});
         UPDATE operations SET status = 'lost', lost_reason = :reason, ended_ns = :ended_ns, stalled = false,
         suspended = false, estimated_remaining_seconds = NULL WHERE {this}
     """,

@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,22 +31,6 @@ from ktrdr_otel.storage import SqlOperationStore, open_store
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-
-
-@pytest.fixture(params=["file", "memory", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database of each kind."""
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgresql_url"))
-    return str(tmp_path / "folder" / "operations.db") if request.param == "file" else "sqlite:///:memory:"
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[SqlOperationStore]:
-    """An empty store of each kind."""
-    opened = open_store(Settings(database=database))
-    yield opened
-    opened.close()
 
 
 def new(operation_id: str) -> NewOperation:

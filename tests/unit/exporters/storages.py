@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from ktrdr_otel import semconv
 from ktrdr_otel.exporters.delivery import AccountableExporter, Delivery, Fate
 from ktrdr_otel.exporters.records import final_span_id
+from ktrdr_otel.operations.trace_export import TraceReceiver
 
 
 class Answer(Enum):
@@ -40,6 +41,7 @@ class Storage(AccountableExporter):
     """Keeps every record in the order of arrival; answers as it is told, and takes all once nothing is left to say."""
 
     target = "the storage"
+    receiver = TraceReceiver(protocol="http/protobuf", endpoint="http://the.storage")
 
     def __init__(self, answers: Sequence[Answer] = ()) -> None:
         self.answers = deque(answers)

@@ -230,11 +230,12 @@ def test_places_are_confirmed_without_a_gap() -> None:
 
 
 def test_who_has_to_know_is_told_what_was_marked() -> None:
-    """Once for each span, in the order of the markers."""
+    """Once for each span of an operation, in the order of the markers."""
     program = StoredProgram(LiveMode.MARKERS)
-    outer = program.begin("outer")
-    inner = program.begin("inner", outer)
+    program.begin("of nobody")
+    outer = program.begin("outer", None, **{semconv.OPERATION_ID: "run"})
+    inner = program.begin("inner", outer, **{semconv.OPERATION_ID: "run"})
     program.end(program.begin("step", inner))
-    program.turn()
-    assert program.queue.take_marked() == [id_of(outer), id_of(inner)]
+    program.turn(6)
+    assert program.queue.take_marked() == [("run", id_of(outer)), ("run", id_of(inner))]
     assert program.queue.take_marked() == []

@@ -1,0 +1,36 @@
+"""How the trace of an operation is exported, as far as it has to be known after its process is gone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceReceiver:
+    """Where spans go."""
+
+    protocol: str  # http/protobuf or grpc
+    endpoint: str  # without user and password: it is stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceExport:
+    """How the trace of an operation is exported."""
+
+    receivers: Sequence[TraceReceiver]
+    live: str  # snapshot, markers or off
+    resource: Mapping[str, object]  # attributes of the spans' resource
+    scope_version: str
+
+
+class ExportLedger(Protocol):
+    """What an exporter tells of its progress; asked by the writer's thread."""
+
+    @property
+    def confirmed(self) -> int:
+        """The place up to which all spans have left for good."""
+        ...
+
+    def take_marked(self) -> Sequence[tuple[str, int]]:
+        """Operation and span id of each span that was marked since the last call."""
+        ...

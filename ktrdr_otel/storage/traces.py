@@ -1,0 +1,114 @@
+"""Where traces go, how much of them has arrived, and whose turn it is to send the rest."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, ScalarSelect, Select, Update, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ktrdr_otel.operations.trace_debts import TraceDebt
+from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
+from ktrdr_otel.storage import rows
+from ktrdr_otel.storage.tables import operations, trace_exports, trace_marks
+
+# Whoever has taken a turn and says nothing for so long has died of it.
+_TURN_NS: Final = 60 * 10**9
+_FIRST_PAUSE_NS: Final = 15 * 10**9
+_LONGEST_PAUSE_NS: Final = 600 * 10**9
+# The receiver of a trace that could not be sent for so long is not coming back.
+GIVEN_UP_AFTER_NS: Final = 24 * 3600 * 10**9
+
+
+def key_of(operation_id: str) -> ScalarSelect[int]:
+    """The operation's key, as a query."""
+    return select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
+
+
+def begin_export(connection: Connection, operation_id: str, export: TraceExport) -> None:
+    """It is known where the operation's trace goes."""
+    connection.execute(
+        insert(trace_exports).values(
+            operation_key=key_of(operation_id),
+            receivers=[{"protocol": each.protocol, "endpoint": each.endpoint} for each in export.receivers],
+            live=export.live,
+            resource=dict(export.resource),
+            scope_version=export.scope_version,
+        )
+    )
+
+
+def confirm(connection: Connection, operation_id: str, place: int) -> None:
+    """Everything up to that place has arrived."""
+    connection.execute(_export_of(operation_id).values(confirmed=place))
+
+
+def mark(connection: Connection, operation_id: str, span_ids: Iterable[int]) -> None:
+    """Those spans have markers."""
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    for span_id in span_ids:
+        made = upsert(trace_marks).values(operation_key=key_of(operation_id), span_id=f"{span_id:016x}")
+        connection.execute(made.on_conflict_do_nothing())
+
+
+def owe(connection: Connection, operation_id: str, *, owed: bool) -> None:
+    """The operation's process can send no more of its trace, or it can after all."""
+    connection.execute(_export_of(operation_id).values(owed=owed, next_try_ns=0, tries=0))
+
+
+def owed_query(*, now_ns: int) -> Select[Any]:
+    """The ids of operations whose trace somebody may try to complete now."""
+    return (
+        select(operations.c.operation_id)
+        .join(trace_exports, trace_exports.c.operation_key == operations.c.key)
+        .where(
+            trace_exports.c.owed,
+            trace_exports.c.next_try_ns <= now_ns,
+            operations.c.ended_ns > now_ns - GIVEN_UP_AFTER_NS,
+        )
+        .order_by(operations.c.key)
+    )
+
+
+def take_turn(connection: Connection, operation_id: str, *, now_ns: int) -> TraceDebt | None:
+    """What is owed, if it was this call that got the turn: one conditional update decides."""
+    taken = connection.execute(
+        _export_of(operation_id)
+        .where(trace_exports.c.owed, trace_exports.c.next_try_ns <= now_ns)
+        .values(next_try_ns=now_ns + _TURN_NS, tries=trace_exports.c.tries + 1)
+    )
+    if taken.rowcount == 0:
+        return None
+    both = select(operations, trace_exports).join(
+        trace_exports, trace_exports.c.operation_key == operations.c.key
+    )
+    row = dict(connection.execute(both.where(operations.c.operation_id == operation_id)).mappings().one())
+    marked = connection.execute(
+        select(trace_marks.c.span_id).where(trace_marks.c.operation_key == row["key"])
+    ).scalars()
+    stored = rows.stored_operation(row)
+    return TraceDebt(
+        operation=stored.operation,
+        root_span_id=row["span_id"],
+        worker=stored.heartbeat.worker,
+        export=TraceExport(
+            receivers=tuple(TraceReceiver(**each) for each in row["receivers"]),
+            live=row["live"],
+            resource=row["resource"],
+            scope_version=row["scope_version"],
+        ),
+        confirmed=row["confirmed"],
+        marked=frozenset(marked),
+    )
+
+
+def put_off(connection: Connection, operation_id: str, *, now_ns: int) -> None:
+    """The receiver did not take it: the next try comes after a pause that doubles with each."""
+    tries = connection.execute(
+        select(trace_exports.c.tries).where(trace_exports.c.operation_key == key_of(operation_id))
+    ).scalar_one()
+    pause_ns = min(_FIRST_PAUSE_NS << min(max(tries - 1, 0), 10), _LONGEST_PAUSE_NS)
+    connection.execute(_export_of(operation_id).values(next_try_ns=now_ns + pause_ns))
+
+
+def _export_of(operation_id: str) -> Update:
+    return update(trace_exports).where(trace_exports.c.operation_key == key_of(operation_id))

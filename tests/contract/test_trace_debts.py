@@ -1,0 +1,133 @@
+"""What the trace of a dead run owes, and whose turn it is to pay: the same on every store."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+from ktrdr_otel.clock import utc_from_ns
+from ktrdr_otel.operations.models import Ending, OperationStatus
+from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
+from ktrdr_otel.settings import Settings
+from ktrdr_otel.storage import SqlOperationStore, open_store
+from tests.contract.test_store_contract import new, progress, unit
+
+EXPORT = TraceExport(
+    receivers=(
+        TraceReceiver(protocol="http/protobuf", endpoint="http://jaeger:4318/v1/traces"),
+        TraceReceiver(protocol="grpc", endpoint="http://tempo:4317"),
+    ),
+    live="markers",
+    resource={"service.name": "trading", "process.pid": 7},
+    scope_version="1.0",
+)
+SECOND = 10**9
+DIED_NS = 10**18
+
+
+def exported(store: SqlOperationStore, operation_id: str = "one") -> None:
+    """An operation that runs and exports."""
+    begun = dataclasses.replace(new(operation_id), trace_export=EXPORT)
+    store.create(begun, wall_ns=DIED_NS, monotonic_ns=1)
+
+
+def lost(store: SqlOperationStore, operation_id: str = "one") -> None:
+    """Its process is gone."""
+    assert store.mark_lost(operation_id, reason="it died", ended_ns=DIED_NS, heartbeat_ns=DIED_NS)
+
+
+def test_a_running_operation_owes_nothing(store: SqlOperationStore) -> None:
+    """Its own process exports; one that nobody else could export for owes nothing either."""
+    exported(store)
+    store.create(new("silent"), wall_ns=DIED_NS, monotonic_ns=1)
+    lost(store, "silent")
+    assert store.traces_owed(now_ns=DIED_NS) == []
+    assert store.take_trace("one", now_ns=DIED_NS) is None
+    assert store.take_trace("silent", now_ns=DIED_NS) is None
+
+
+def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) -> None:
+    """With all that it takes to send it: where to, as whom, from which place on, and what has markers."""
+    exported(store)
+    steps = [unit(2)._replace(export_place=1), unit(3)._replace(export_place=2), unit(4, ended=False)]
+    store.write(Batch(finished=steps[:2], started=steps[2:], confirmed={"one": 1}, marked={"one": [1, 4]}))
+    store.write(Batch(marked={"one": [4]}))
+    lost(store)
+    assert store.traces_owed(now_ns=DIED_NS) == ["one"]
+    debt = store.take_trace("one", now_ns=DIED_NS)
+    assert debt is not None
+    assert debt.export == EXPORT
+    assert debt.confirmed == 1
+    assert debt.marked == {f"{1:016x}", f"{4:016x}"}
+    assert debt.root_span_id == "cd" * 8
+    assert debt.operation.lost_reason == "it died"
+    places = {row.span_id: row.export_place for row in store.checkpoints("one", after=0, limit=9)}
+    assert places == {f"{2:016x}": 1, f"{3:016x}": 2, f"{4:016x}": None}
+
+
+def test_one_turn_at_a_time_whoever_asks(database: str) -> None:
+    """Of many processes one sends; it has a minute, after which somebody else may."""
+    stores = [open_store(Settings(database=database))]
+    exported(stores[0])
+    lost(stores[0])
+    if not stores[0].is_in_memory:
+        stores += [open_store(Settings(database=database)) for _ in range(3)]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(stores[number % len(stores)].take_trace, "one", now_ns=DIED_NS)
+            for number in range(16)
+        ]
+        assert sum(each.result() is not None for each in asked) == 1
+    assert stores[0].take_trace("one", now_ns=DIED_NS + 59 * SECOND) is None
+    assert stores[0].take_trace("one", now_ns=DIED_NS + 60 * SECOND) is not None
+    for each in stores:
+        each.close()
+
+
+def test_what_a_receiver_does_not_take_is_tried_after_longer_and_longer_pauses(
+    store: SqlOperationStore,
+) -> None:
+    """15 s, 30 s, a minute, ten minutes at most; and given up after a day."""
+    exported(store)
+    lost(store)
+    now_ns, pauses = DIED_NS, []
+    for _ in range(8):
+        assert store.take_trace("one", now_ns=now_ns) is not None
+        store.put_off_trace("one", now_ns=now_ns)
+        seconds = next(
+            seconds for seconds in range(1000) if store.traces_owed(now_ns=now_ns + seconds * SECOND)
+        )
+        pauses.append(seconds)
+        now_ns += seconds * SECOND
+    assert pauses == [15, 30, 60, 120, 240, 480, 600, 600]
+    assert store.traces_owed(now_ns=DIED_NS + 24 * 3600 * SECOND) == []
+
+
+def test_what_is_complete_is_not_sent_again(store: SqlOperationStore) -> None:
+    """Not by anybody."""
+    exported(store)
+    lost(store)
+    assert store.take_trace("one", now_ns=DIED_NS) is not None
+    store.confirm_trace("one", 7)
+    store.trace_complete("one")
+    assert store.traces_owed(now_ns=DIED_NS + 3600 * SECOND) == []
+    assert store.take_trace("one", now_ns=DIED_NS + 3600 * SECOND) is None
+
+
+def test_a_process_that_was_only_frozen_exports_for_itself_again(store: SqlOperationStore) -> None:
+    """Its heartbeat takes the declaration back, and the debt with it."""
+    exported(store)
+    lost(store)
+    store.write(Batch(beating=["one"], wall_ns=DIED_NS + SECOND, monotonic_ns=2))
+    assert store.get("one").operation.status is OperationStatus.RUNNING
+    assert store.traces_owed(now_ns=DIED_NS + SECOND) == []
+
+
+def test_a_run_that_ended_while_its_receiver_was_away_owes_the_rest(store: SqlOperationStore) -> None:
+    """Its process says how far it came, and leaves."""
+    exported(store)
+    ending = Ending(status=OperationStatus.COMPLETED, ended_at=utc_from_ns(DIED_NS), progress=progress())
+    store.write(Batch(endings={"one": ending}))
+    store.leave_trace("one", confirmed=3, marked=[9])
+    debt = store.take_trace("one", now_ns=DIED_NS)
+    assert debt is not None
+    assert (debt.confirmed, debt.marked) == (3, frozenset({f"{9:016x}"}))
