@@ -15,14 +15,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from ktrdr_otel import semconv
 from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.exporters.live import LiveMode
-from ktrdr_otel.exporters.records import final_span_id
 from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import open_service
 from tests.integration.otlp_receivers import HttpReceiver
-from tests.integration.test_live_traces import fold, id_of, seen, shown_by_badger
-from tests.unit.exporters.storages import Seen
+from tests.integration.test_live_traces import id_of, seen, shown_by_badger
+from tests.unit.exporters.storages import Seen, fold
 
 KILLS = int(os.environ.get("KTRDR_OTEL_TEST_KILLS", "20"))
 TOGETHER = 5
@@ -123,22 +122,7 @@ def shown(receiver: HttpReceiver, mode: LiveMode) -> tuple[dict[int, Seen], int]
     for span in spans:
         doubles += id_of(span) in kept
         kept[id_of(span)] = seen(span)
-    return folded(kept), doubles
-
-
-def folded(kept: dict[int, Seen]) -> dict[int, Seen]:
-    """A lost end keeps its state; `fold` takes off only that of an ordinary one."""
-    lost = {
-        span_id: span
-        for span_id, span in kept.items()
-        if span.attributes.get(semconv.SPAN_STATE) == semconv.STATE_LOST
-    }
-    folded = fold({span_id: span for span_id, span in kept.items() if span_id not in lost})
-    finals = {final_span_id(span_id): span_id for span_id in kept}
-    for span_id, span in lost.items():
-        marked = finals.get(span_id)
-        folded[span_id if marked is None else marked] = span
-    return folded
+    return fold(kept), doubles
 
 
 def disagreements(trace: Mapping[int, Seen], mode: LiveMode, checkpoints: Iterable[Checkpoint]) -> list[str]:

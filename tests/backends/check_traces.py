@@ -23,13 +23,12 @@ from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import open_service
 from tests.acceptance.test_lost_traces import JOB as ENDLESS
-from tests.acceptance.test_lost_traces import disagreements, folded
+from tests.acceptance.test_lost_traces import disagreements
 from tests.backends.jaeger import Jaeger, running_jaeger
 from tests.browser.chromium import chromium
 from tests.browser.pictures import PICTURES
 from tests.dashboards.test_real_servers import until
-from tests.integration.test_live_traces import fold
-from tests.unit.exporters.storages import Seen
+from tests.unit.exporters.storages import Seen, fold
 
 KILLS = int(os.environ.get("KTRDR_OTEL_TEST_KILLS", "20"))
 FRESH_SECONDS = 6.0  # the oldest that Jaeger's picture of the run may be
@@ -209,7 +208,7 @@ def test_the_trace_of_a_killed_run_is_closed_in_jaeger(backend: Backend) -> None
         until(lambda trace_id=trace_id: is_closed(backend, trace_id), 60)  # type: ignore[misc] # bound now
         until(lambda service=service: service.take_trace("job") is None, 60)  # type: ignore[misc] # bound now
         kept, twice = backend.trace(trace_id)
-        shown = kept if backend.mode is LiveMode.SNAPSHOT else folded(kept)
+        shown = kept if backend.mode is LiveMode.SNAPSHOT else fold(kept)
         checkpoints = service.checkpoints("job", limit=1_000_000)
         assert disagreements(shown, backend.mode, checkpoints) == []
         doubles.append(twice)

@@ -16,7 +16,7 @@ from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from ktrdr_otel.exporters.records import final_span_id
 from tests.integration.otlp_receivers import GrpcReceiver, HttpReceiver
 from tests.unit.exporters.stepped import Program
-from tests.unit.exporters.storages import Seen
+from tests.unit.exporters.storages import Seen, fold
 
 FRESH_NS = 6_000_000_000  # the oldest that a receiver's picture of the run may be
 
@@ -76,29 +76,6 @@ def shown_by_all(spans: list[Span]) -> dict[int, Seen]:
     kept = {id_of(span): seen(span) for span in spans}
     assert len(kept) == len(spans), "a record came twice"
     return kept
-
-
-def fold(kept: Mapping[int, Seen]) -> dict[int, Seen]:
-    """Each final child as the end of the span whose marker is its parent."""
-    finals = {final_span_id(span_id): span_id for span_id in kept}
-    folded = {span_id: span for span_id, span in kept.items() if span_id not in finals}
-    for final_id, span_id in finals.items():
-        if final_id in kept:
-            final = kept[final_id]
-            attributes = dict(final.attributes)
-            assert attributes.pop(semconv.SPAN_STATE) == semconv.STATE_FINISHED
-            parent = kept[span_id].parent
-            folded[span_id] = Seen(
-                final.name,
-                parent,
-                final.start_ns,
-                final.end_ns,
-                final.status,
-                final.message,
-                final.events,
-                attributes,
-            )
-    return folded
 
 
 def a_run(program: Program) -> Iterator[None]:

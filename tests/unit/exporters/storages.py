@@ -1,5 +1,6 @@
 """Receivers that keep spans as real storages do, and what a reader finds in them."""
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,30 +100,24 @@ def last_written(records: Sequence[ReadableSpan]) -> dict[int, Seen]:
 
 
 def folded(records: Sequence[ReadableSpan]) -> dict[int, Seen]:
-    """As a storage that keeps everything is read: a final child is the end of the span whose marker is its parent."""
-    kept = {id_of(record): plain(record) for record in records}
-    for span_id, marked in list(kept.items()):
-        if marked.attributes.get(semconv.SPAN_STATE) != semconv.STATE_STARTED:
+    """As a storage that keeps every record is read."""
+    return fold({id_of(record): plain(record) for record in records})
+
+
+def fold(kept: Mapping[int, Seen]) -> dict[int, Seen]:
+    """Each final child as the end of the span whose marker is its parent; what it says beside its end stays."""
+    finals = {final_span_id(span_id): span_id for span_id in kept}
+    spans = {span_id: span for span_id, span in kept.items() if span_id not in finals}
+    for final_id, span_id in finals.items():
+        if final_id not in kept:
             continue
-        final = kept.pop(final_span_id(span_id), None)
-        if final is not None:
-            assert final.parent == span_id
-            attributes = {
-                key: value
-                for key, value in final.attributes.items()
-                if (key, value) != (semconv.SPAN_STATE, semconv.STATE_FINISHED)
-            }
-            kept[span_id] = Seen(
-                final.name,
-                marked.parent,
-                final.start_ns,
-                final.end_ns,
-                final.status,
-                final.message,
-                final.events,
-                attributes,
-            )
-    return kept
+        final = kept[final_id]
+        assert final.parent == span_id
+        attributes = dict(final.attributes)
+        if attributes[semconv.SPAN_STATE] == semconv.STATE_FINISHED:
+            del attributes[semconv.SPAN_STATE]
+        spans[span_id] = dataclasses.replace(final, parent=kept[span_id].parent, attributes=attributes)
+    return spans
 
 
 def id_of(record: ReadableSpan) -> int:
