@@ -41,10 +41,26 @@ with observe("job", operation_id="job", database=sys.argv[1], display="off"):
 """
 
 
+STUCK = """
+import sys, time
+from ktrdr_otel import checkpoint, observe
+
+def stuck():
+    while True:
+        pass
+
+with observe("job", operation_id="job", database=sys.argv[1], display="off"):
+    print("there", flush=True)
+    with checkpoint("symbol", symbol="AAPL", symbol_index=1, total_symbols=1):
+        with checkpoint("load", item="w1", index=1, total=1):
+            stuck()
+"""
+
+
 class Job:
     """A job that exports to a receiver of its own, and its record."""
 
-    def __init__(self, folder: Path, mode: LiveMode, seed: int, **more: str) -> None:
+    def __init__(self, folder: Path, mode: LiveMode, seed: int, program: str = JOB, **more: str) -> None:
         self.receiver = HttpReceiver()
         self.database = str(folder / "operations.db")
         self.service: OperationsService = open_service(load_settings(database=self.database, lease_seconds=2))
@@ -57,7 +73,7 @@ class Job:
             **more,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-c", JOB, self.database, str(seed)],
+            [sys.executable, "-c", program, self.database, str(seed)],
             stdout=subprocess.PIPE,
             text=True,
             env=self.environment,
@@ -98,13 +114,15 @@ class Job:
 
 
 @contextmanager
-def jobs(folder: Path, mode: LiveMode, seeds: Sequence[int], **more: str) -> Iterator[list[Job]]:
+def jobs(
+    folder: Path, mode: LiveMode, seeds: Sequence[int], program: str = JOB, **more: str
+) -> Iterator[list[Job]]:
     """Jobs that run at once."""
     started = []
     for seed in seeds:
         own = folder / str(seed)
         own.mkdir()
-        started.append(Job(own, mode, seed, **more))
+        started.append(Job(own, mode, seed, program, **more))
     try:
         yield started
     finally:
@@ -182,6 +200,25 @@ def test_the_trace_of_a_killed_run_is_closed(tmp_path: Path, mode: LiveMode) -> 
     print(f"{mode}: {len(doubles)} kills, records that came twice: {sorted(doubles)}")
     # Spans that left after the last flush, and one batch whose confirmation was not stored.
     assert max(doubles) <= 512
+
+
+def test_what_stood_still_and_was_stopped_says_where(tmp_path: Path) -> None:
+    """A stalled run that is told to go by SIGTERM: the signal is the reason, the stack is on the span that stood."""
+    short = {"KTRDR_OTEL_STALL_FLOOR_SECONDS": "1", "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "1"}
+    with jobs(tmp_path, LiveMode.SNAPSHOT, [1], STUCK, **short) as [job]:
+        job.wait_until_there()
+        deadline = time.monotonic() + 30
+        while job.service.get("job").stall is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        job.process.terminate()
+        job.wait_until_closed()
+        (span,) = (span for span in job.receiver.spans if span.name == "load" and span.events)
+        assert "SIGTERM" in span.status.message
+        (event,) = span.events
+        told = {each.key: each.value.string_value for each in event.attributes}
+        assert event.name == semconv.STALLED_EVENT
+        assert told[semconv.STALL_ACTIVITY].startswith("one core busy")
+        assert "stuck (" in told[semconv.STACKTRACE]
 
 
 def test_without_a_watcher_whoever_looks_closes_the_trace(tmp_path: Path) -> None:
