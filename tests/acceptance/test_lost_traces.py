@@ -211,6 +211,7 @@ def test_what_stood_still_and_was_stopped_says_where(tmp_path: Path) -> None:
         while job.service.get("job").stall is None and time.monotonic() < deadline:
             time.sleep(0.05)
         job.process.terminate()
+        job.process.wait()  # the kernel tells the signal once the parent has asked for it
         job.wait_until_closed()
         (span,) = (span for span in job.receiver.spans if span.name == "load" and span.events)
         assert "SIGTERM" in span.status.message
