@@ -107,6 +107,10 @@ class Hub:
         await self._began.wait()
         if operation_id is not None and operation_id not in self._shown:
             await self._load(operation_id)
+        if after is not None and after > self._sequence:
+            # Whoever was far behind has read on from the store, and may know more than has come here.
+            last = await to_thread.run_sync(self._service.last_sequence)
+            after = after if after <= last else None
         self.subscribers += 1
         try:
             async for chunk in self._tell(operation_id, after, steps=steps):
@@ -126,7 +130,7 @@ class Hub:
     async def _tell(
         self, operation_id: str | None, after: int | None, *, steps: bool
     ) -> AsyncGenerator[Chunk, None]:
-        cursor = self._sequence if after is None or after > self._sequence else after
+        cursor = self._sequence if after is None else after
         told: dict[str, int] = self._ended_before(cursor) if operation_id is None else {}
         spoke_at = self._loop.time()
         while True:
