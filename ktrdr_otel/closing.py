@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 # A receiver that does not come back by then is tried by the next server or command line that looks at the store.
 _PATIENCE_SECONDS: Final = 120.0
 _PAUSE_SECONDS: Final = 5.0
-_MOST_CHECKPOINTS: Final = 1_000_000
 
 
 def main() -> None:
@@ -46,10 +45,9 @@ def close_traces(service: OperationsService, receivers: Receivers) -> bool:
         if exporters is None:
             service.put_off_trace(operation_id)
             continue
-        checkpoints = service.checkpoints(operation_id, limit=_MOST_CHECKPOINTS)
         problem = pay(
             debt,
-            checkpoints,
+            service.owed_checkpoints(operation_id, debt.confirmed),
             exporters,
             lambda place, operation_id=operation_id: service.confirm_trace(operation_id, place),  # type: ignore[misc] # bound early
         )

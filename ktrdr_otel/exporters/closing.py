@@ -90,14 +90,14 @@ def pay(
 def owed_spans(
     debt: TraceDebt, checkpoints: Iterable[Checkpoint]
 ) -> tuple[list[OwedRecord], list[OwedRecord]]:
-    """Those that ended and are not known to have arrived, in the order in which they left; and those that were open."""
+    """The spans that ended, in the order in which they would have left; and those that were open."""
     make = _Maker(debt)
     ended: list[OwedRecord] = []
     left_open: list[OwedRecord] = []
     for checkpoint in checkpoints:
         if checkpoint.status in (CheckpointStatus.LOST, CheckpointStatus.RUNNING):
             left_open.append(make.record(checkpoint))
-        elif checkpoint.export_place is None or checkpoint.export_place > debt.confirmed:
+        else:
             ended.append(make.record(checkpoint))
     ended.sort(key=lambda span: span.export_place or 0)
     left_open.sort(key=lambda span: span.start_time or 0)

@@ -148,11 +148,13 @@ class ExportQueue:
     def ended(self, span: ReadableSpan) -> None:
         """The span will be exported if it is sampled; counted as dropped where there is no room for it.
 
-        From now on it has an `export_place`: 1 for the first that was taken in, and so on without a gap.
+        From now on it has an `export_place`: 1 for the first that was taken in, and so on without a gap; 0 where it is
+        not to be exported.
         """
         context = span.context
         # Never the truth of the flags: an unsampled span can carry the random-trace-id flag, 2.
         if context is None or not context.trace_flags & 1:
+            span.export_place = 0  # type: ignore[attr-defined] # ours: nobody is to export it
             return
         inbox = self._inbox
         waiting = len(inbox)
@@ -170,12 +172,9 @@ class ExportQueue:
         """Whether the span is open and would be shown."""
         return self._open.get(span_id) is not None
 
-    def tell_progress(self, span_id: int, progress: Progress | None) -> None:
-        """What `progress` says, in the exporter thread, is on each snapshot of that span; None: nothing is any more."""
-        if progress is None:
-            self._progress_of.pop(span_id, None)
-        else:
-            self._progress_of[span_id] = progress
+    def tell_progress(self, span_id: int, progress: Progress) -> None:
+        """What `progress` says, in the exporter thread, is on each snapshot of that span until it ends."""
+        self._progress_of[span_id] = progress
 
     @property
     def confirmed(self) -> int:
@@ -313,6 +312,7 @@ class ExportQueue:
         span_id = _span_id(span)
         self._highest_place = max(self._highest_place, place_of(span) or 0)
         self._open.remove(span_id)
+        self._progress_of.pop(span_id, None)
         if span_id in self._taken_early:
             self._taken_early.discard(span_id)
             for lane in self._lanes:

@@ -200,6 +200,10 @@ class OperationStore(Protocol):
         """What the operation's trace owes, if it was this call that got the turn to send it."""
         ...
 
+    def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:
+        """Those that were open, were not given a place in the export queue, or have one beyond the confirmed."""
+        ...
+
     def confirm_trace(self, operation_id: str, place: int) -> None:
         """Everything up to that place of the export queue has arrived."""
         ...

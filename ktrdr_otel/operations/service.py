@@ -268,6 +268,10 @@ class OperationsService:
         """What the operation's trace owes, if it was this call that got the turn to send it, for a minute."""
         return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns())
 
+    def owed_checkpoints(self, operation_id: str, confirmed: int) -> Sequence[Checkpoint]:
+        """Those whose spans are not known to have arrived, by the place up to which all have."""
+        return self._store.owed_checkpoints(operation_id, confirmed)
+
     def confirm_trace(self, operation_id: str, place: int) -> None:
         """Everything up to that place of the export queue has arrived."""
         self._store.confirm_trace(operation_id, place)

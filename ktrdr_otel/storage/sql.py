@@ -315,6 +315,11 @@ class SqlOperationStore:
         with self._database.writing() as connection:
             return traces.take_turn(connection, operation_id, now_ns=now_ns)
 
+    def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:
+        """Those that were open, were not given a place in the export queue, or have one beyond the confirmed."""
+        query = traces.owed_checkpoints_query(self._key(operation_id), confirmed)
+        return [rows.stored_checkpoint(operation_id, row) for row in self._read(query)]
+
     def confirm_trace(self, operation_id: str, place: int) -> None:
         """Everything up to that place of the export queue has arrived."""
         with self._database.writing() as connection:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, ScalarSelect, Select, Update, insert, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, Update, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.storage import rows
-from ktrdr_otel.storage.tables import operations, trace_exports, trace_marks
+from ktrdr_otel.storage.tables import checkpoints, operations, trace_exports, trace_marks
 
 # Whoever has taken a turn and says nothing for so long has died of it.
 _TURN_NS: Final = 60 * 10**9
@@ -66,6 +66,16 @@ def owed_query(*, now_ns: int) -> Select[Any]:
             operations.c.ended_ns > now_ns - GIVEN_UP_AFTER_NS,
         )
         .order_by(operations.c.key)
+    )
+
+
+def owed_checkpoints_query(operation_key: int, confirmed: int) -> Select[Any]:
+    """Checkpoints whose spans are not known to have arrived."""
+    place = checkpoints.c.export_place
+    return (
+        select(checkpoints)
+        .where(checkpoints.c.operation_key == operation_key, or_(place.is_(None), place > confirmed))
+        .order_by(checkpoints.c.sequence)
     )
 
 

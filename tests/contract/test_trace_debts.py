@@ -48,8 +48,10 @@ def test_a_running_operation_owes_nothing(store: SqlOperationStore) -> None:
 def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) -> None:
     """With all that it takes to send it: where to, as whom, from which place on, and what has markers."""
     exported(store)
-    steps = [unit(2)._replace(export_place=1), unit(3)._replace(export_place=2), unit(4, ended=False)]
-    store.write(Batch(finished=steps[:2], started=steps[2:], confirmed={"one": 1}, marked={"one": [1, 4]}))
+    places = {2: 1, 3: 2, 5: 0}  # of one that nobody is to export it is 0
+    ended = [unit(span_id)._replace(export_place=place) for span_id, place in places.items()]
+    started = [unit(4, ended=False)]
+    store.write(Batch(finished=ended, started=started, confirmed={"one": 1}, marked={"one": [1, 4]}))
     store.write(Batch(marked={"one": [4]}))
     lost(store)
     assert store.traces_owed(now_ns=DIED_NS) == ["one"]
@@ -60,8 +62,8 @@ def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) 
     assert debt.marked == {f"{1:016x}", f"{4:016x}"}
     assert debt.root_span_id == "cd" * 8
     assert debt.operation.lost_reason == "it died"
-    places = {row.span_id: row.export_place for row in store.checkpoints("one", after=0, limit=9)}
-    assert places == {f"{2:016x}": 1, f"{3:016x}": 2, f"{4:016x}": None}
+    owed = {row.span_id: row.export_place for row in store.owed_checkpoints("one", debt.confirmed)}
+    assert owed == {f"{3:016x}": 2, f"{4:016x}": None}
 
 
 def test_one_turn_at_a_time_whoever_asks(database: str) -> None:

@@ -28,11 +28,12 @@ def test_examples_of_a_module(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert result.failed == 0
 
 
-def test_python_examples_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["README.md", "docs/traces.md"])
+def test_python_examples_of_a_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is a program."""
     monkeypatch.setenv("KTRDR_OTEL_DATABASE", str(tmp_path / "operations.db"))
     monkeypatch.setenv("KTRDR_OTEL_DISPLAY", "off")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / text).read_text(), flags=re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, text, "exec"), {})
