@@ -24,7 +24,7 @@ from ktrdr_otel.observation import Observation
 from ktrdr_otel.progress.plan import Plan
 from tests.benchmarks.harness import Spread, interleaved, report
 
-UNITS = 10_000
+UNITS = 40_000
 PAIRS = 12
 BURST = 80  # the indicators and fuzzy sets of one timeframe
 BURST_PAIRS = 150
