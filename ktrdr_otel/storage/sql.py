@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -36,6 +37,7 @@ from ktrdr_otel.operations.models import (
 )
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit, storable
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.storage import rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
@@ -291,7 +293,7 @@ class SqlOperationStore:
             )
             .values(
                 status=OperationStatus.LOST.value,
-                lost_reason=rows.storable(reason),
+                lost_reason=storable(reason),
                 ended_ns=ended_ns,
                 stalled=False,
                 suspended=False,
@@ -389,13 +391,13 @@ class SqlOperationStore:
                     for unit in batch.closed
                 ],
             )
-        ended = sorted([*batch.finished, *batch.closed], key=lambda unit: (unit.ended_ns, unit.started_ns))
-        units = [*ended, *batch.started]
-        if units:
-            for operation_id in {unit.operation_id for unit in units}:
+        ended = [*batch.rows, *(row_of_unit(unit) for unit in (*batch.finished, *batch.closed))]
+        ended.sort(key=itemgetter(ENDED, STARTED))
+        steps = [*ended, *(row_of_unit(unit) for unit in batch.started)]
+        if steps:
+            for operation_id in {step[OPERATION] for step in steps}:
                 self._key_of(connection, operation_id)
-            values = [rows.checkpoint_row(self._keys[unit.operation_id], unit) for unit in units]
-            self._insert.run(connection, values)
+            self._insert.run(connection, [(self._keys[operation_id], *told) for operation_id, *told in steps])
 
     def _write_logs(self, connection: Connection, logged: Sequence[Logged]) -> None:
         by_key: dict[int, list[Logged]] = {}
@@ -405,7 +407,7 @@ class SqlOperationStore:
             self._evidence.keep(connection, key, records)
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        kept = {column: rows.storable(value) for column, value in values.items()}
+        kept = {column: storable(value) for column, value in values.items()}
         connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
@@ -450,8 +452,8 @@ class SqlOperationStore:
         values = [
             {
                 "progress_type": kind,
-                "item": rows.storable(item or ""),
-                "timeframe": rows.storable(timeframe or ""),
+                "item": storable(item or ""),
+                "timeframe": storable(timeframe or ""),
                 "bucket": bucket,
                 "units": units,
                 "total_ns": total_ns,
