@@ -121,21 +121,30 @@ def private_provider(
             interval_seconds=room.interval_seconds,
         )
     exporting = [] if queue is None else [ExportProcessor(queue)]
+    # The exporting one first: the others are told a span that knows its place in the queue.
+    provider, tracer = recording([*exporting, *processors])
+    targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
+    described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
+    if queue is not None and live is not LiveMode.OFF:
+        described += f", open spans: {live}"
+    return PinnedProvider(provider, tracer, True, queue, described)
+
+
+def recording(processors: Sequence[SpanProcessor]) -> tuple[TracerProvider, trace.Tracer]:
+    """A provider whose spans all reach the processors, and the tracer of our own spans."""
     limits = SpanLimits()
     provider = TracerProvider(
         sampler=AlwaysRecordSampler(_standard_sampler()),
         resource=standard_resource(),
         id_generator=PrivateIds(),
-        # The exporting one first: the others are told a span that knows its place in the queue.
-        active_span_processor=FixedFanout([*exporting, *processors]),
+        active_span_processor=FixedFanout(processors),
         span_limits=limits,
         shutdown_on_exit=False,
     )
-    targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
-    described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
-    if queue is not None and live is not LiveMode.OFF:
-        described += f", open spans: {live}"
-    return PinnedProvider(provider, _lean_tracer(provider, limits), True, queue, described)
+    tracer = _tracer(provider)
+    if isinstance(tracer, Tracer):
+        tracer = lean(tracer, limits=limits, scope=InstrumentationScope(SCOPE_NAME, _own_version()))
+    return provider, tracer
 
 
 class PrivateIds(IdGenerator):
@@ -196,12 +205,6 @@ def _standard_sampler() -> Sampler:
 
 def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
     return provider.get_tracer(SCOPE_NAME, _own_version())
-
-
-def _lean_tracer(provider: TracerProvider, limits: SpanLimits) -> trace.Tracer:
-    tracer = _tracer(provider)
-    scope = InstrumentationScope(SCOPE_NAME, _own_version())
-    return lean(tracer, limits=limits, scope=scope) if isinstance(tracer, Tracer) else tracer
 
 
 def _own_version() -> str:
