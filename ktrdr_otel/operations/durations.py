@@ -9,6 +9,7 @@ from ktrdr_otel.operations.step_row import ENDED, ITEM_NAME, STARTED, STEP, TIME
 from ktrdr_otel.progress.events import Unit
 
 Kind = tuple[str, str | None, str | None]  # progress type, item, timeframe
+Cells = dict[tuple[Kind, int], tuple[int, int]]  # units and nanoseconds per kind and bucket
 
 # A unit of these that has no item is known by its step.
 _STEPS_ARE_ITEMS = frozenset({semconv.PREPROCESSING, semconv.INDICATOR_COMPUTATION, semconv.FUZZY_GENERATION})
@@ -67,9 +68,9 @@ class Learned:
             durations_ns = self._durations_ns[kind] = array("q")
         durations_ns.append(max(duration_ns, 0))
 
-    def cells(self) -> dict[tuple[Kind, int], tuple[int, int]]:
-        """The histogram: units and nanoseconds per kind and bucket."""
-        cells: dict[tuple[Kind, int], tuple[int, int]] = {}
+    def cells(self) -> Cells:
+        """The histogram."""
+        cells: Cells = {}
         for kind, durations_ns in self._durations_ns.items():
             for duration_ns in durations_ns:
                 cell = (kind, bucket_of(duration_ns))

@@ -39,6 +39,7 @@ def ended(draw: st.DrawFn) -> Checkpoint:
     if draw(st.booleans()):
         made.parent = Checkpoint("symbol", {})
         made.parent.ids = SpanContext(made.ids.trace_id, draw(st.integers(1, 3)), False)
+    made.export_place = draw(st.none() | st.integers(1, 9))
     made.began_monotonic_ns = made.started_ns = draw(st.integers(0, 2**60))
     made.ended_monotonic_ns = made.ended_ns = made.started_ns + draw(st.integers(0, 2**60))
     return made
