@@ -127,7 +127,7 @@ class Pump:
 
     def _tell_passed(self) -> None:
         passed, self._passed = self._passed, []
-        live = self._passing
+        live, self._passing = self._passing, None
         if not passed or live is None:
             return
         try:

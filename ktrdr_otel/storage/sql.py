@@ -398,7 +398,7 @@ class SqlOperationStore:
         if steps:
             for operation_id in {step[OPERATION] for step in steps}:
                 self._key_of(connection, operation_id)
-            self._insert.run(connection, [(self._keys[operation_id], *told) for operation_id, *told in steps])
+            self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
 
     def _write_logs(self, connection: Connection, logged: Sequence[Logged]) -> None:
         by_key: dict[int, list[Logged]] = {}
