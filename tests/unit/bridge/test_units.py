@@ -55,7 +55,8 @@ def test_a_row_made_at_once_is_the_row_of_its_unit(checkpoints: list[Checkpoint]
     one, other = Learned(), Learned()
     for unit, row in zip(units, rows, strict=True):
         assert unit.is_finished_work
-        if all(unit.context.values()) and str(row).isascii() and "\\" not in str(row):
+        words = [unit.progress_type, *unit.context.values()]
+        if all(words) and all(isinstance(word, str) and word.isprintable() for word in words):
             assert kind_of_row(row) == kind_of(unit)
         one.add(unit)
         other.add_row(row)
