@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from ktrdr_otel import context as here
 from ktrdr_otel import ids, semconv
-from ktrdr_otel.context import ActiveOperation, Happening, current_checkpoint, sighting
+from ktrdr_otel.context import ActiveOperation, current_checkpoint, sighting
 from ktrdr_otel.errors import CancellationError
 
 P = ParamSpec("P")
@@ -70,8 +70,11 @@ class Checkpoint:
         "_otel_context",
         "_restore",
         "attributes",
+        "began_monotonic_ns",
+        "begun",
         "cancelled",
         "closed",
+        "ended_monotonic_ns",
         "ended_ns",
         "error",
         "export_place",
@@ -100,6 +103,9 @@ class Checkpoint:
         self.started_ns = 0
         self.ended_ns: int | None = None
         self.export_place: int | None = None
+        self.began_monotonic_ns = 0
+        self.ended_monotonic_ns = 0
+        self.begun = False  # the inbox's reader has come across its start
         self.seen = False
         self.closed = False
         self.cancelled = False
@@ -149,7 +155,8 @@ class Checkpoint:
             self.ids = SpanContext(trace_id, ids.new_span_id(), is_remote=False)
             self.is_own = True
             self.started_ns = time.time_ns()
-            operation.inbox.append((Happening.STARTED, self, time.monotonic_ns()))
+            self.began_monotonic_ns = time.monotonic_ns()
+            operation.inbox.append(self)
         self._become_current(context)
         return self
 
@@ -188,7 +195,8 @@ class Checkpoint:
         self.span = trace.INVALID_SPAN
         if self.is_own and self.operation is not None:
             self.ended_ns = time.time_ns()
-            self.operation.inbox.append((Happening.ENDED, self, time.monotonic_ns()))
+            self.ended_monotonic_ns = time.monotonic_ns()
+            self.operation.inbox.append(self)
 
     def withdraw(self) -> None:
         """It was never there: its span is not ended, so that nothing is exported, and is not current."""

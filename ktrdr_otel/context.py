@@ -25,18 +25,16 @@ if TYPE_CHECKING:
 
 
 class Happening(IntEnum):
-    """What an entry of the inbox says about its subject."""
+    """What has happened to something that is no checkpoint."""
 
-    STARTED = 1
-    ENDED = 2
-    SPAN_STARTED = 3  # a span that no checkpoint made, perhaps with our attributes
-    SPAN_ENDED = 4
-    LOOP_ENDED = 5
+    SPAN_STARTED = 1  # a span that no checkpoint made, perhaps with our attributes
+    SPAN_ENDED = 2
+    LOOP_ENDED = 3
 
 
-# (what, the checkpoint, span or loop that it happened to, CLOCK_MONOTONIC ns)
-Entry = tuple[Happening, Any, int]
-Inbox = deque[Entry]
+# A checkpoint at its start and once more at its end (it knows when: the less that waits, the less the garbage collector
+# has to walk), or (what, the span or loop that it happened to, CLOCK_MONOTONIC ns).
+Inbox = deque["Checkpoint | tuple[Happening, Any, int]"]
 
 
 @dataclass(eq=False, slots=True)

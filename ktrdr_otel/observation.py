@@ -121,7 +121,8 @@ class Observation:
         threads = overhead.thread_seconds()
         if threads is None:
             return None
-        return threads + self.report().checkpoints * overhead.checkpoint_seconds()
+        each = overhead.checkpoint_seconds(is_private=self._provider.is_private)
+        return threads + self.report().checkpoints * each
 
     def end(self, error: BaseException | None, traceback: TracebackType | None) -> None:
         """The operation has ended, by `error` or well: its span, record and listeners know. Never raises."""

@@ -1,18 +1,23 @@
 """An operation as it is right now: the bridge drives its state, listeners hear of every change."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.report import Report
 from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
+from ktrdr_otel.bridge.units import rows_of, unit_of_checkpoint
+from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
 from ktrdr_otel.operations.allowances import NOTHING_LEARNED, Allowance, Allowances
-from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_open
+from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_open, kind_of_row
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
+from ktrdr_otel.operations.step_row import ENDED, STARTED, TYPE, StepRow
 from ktrdr_otel.progress.estimate import Pace
 from ktrdr_otel.progress.events import Tick, Unit
 from ktrdr_otel.progress.manager import GenericProgressManager
@@ -55,6 +60,10 @@ class Recorder(Protocol):
 
     def record(self, unit: Unit) -> None:
         """The unit has begun, or ended."""
+        ...
+
+    def record_rows(self, rows: Sequence[StepRow]) -> None:
+        """Units have begun and ended well, in this order."""
         ...
 
     def progress(self, operation_id: str, progress: Progress) -> None:
@@ -139,17 +148,31 @@ class LiveOperation:
 
     @property
     def passes_units(self) -> bool:
-        """Whether a unit that begins and ends between two looks may be told as a whole, by `passed`.
+        """Whether units that begin and end between two looks may be told together, by `passed`.
 
         Such units are the many, and nobody could have seen them begin.
         """
         return self._planned and not self._listeners
 
-    def passed(self, unit: Unit, began_monotonic_ns: int) -> None:
-        """A unit has begun and ended."""
-        self._report.updated_at(began_monotonic_ns)
-        self._latest = unit
-        self._end(unit)
+    def passed(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """They have begun and ended, in this order, and are counted alone (`is_counted_alone`)."""
+        # Before anything else: what is at fault in one of them is at fault here, and nothing has been counted.
+        rows = rows_of(checkpoints, self.operation_id)
+        first, last = checkpoints[0], checkpoints[-1]
+        self._moved(first.ended_monotonic_ns)
+        self._moved_ns = max(last.ended_monotonic_ns, self._moved_ns)
+        self._latest = unit_of_checkpoint(last, self.operation_id)
+        self._last_progress_ns = last.ended_ns
+        self._report.updated_by(checkpoints)
+        for progress_type, group in groupby(rows, itemgetter(TYPE)):
+            ended = list(group)
+            seconds = sum(row[ENDED] - row[STARTED] for row in ended) / 1e9
+            kinds = [kind_of_row(row) for row in ended] if self._pace.knows_earlier_runs else []
+            self._pace.passed(progress_type, len(ended), seconds, kinds)
+            self._plan.finish(progress_type, len(ended))
+            self._report.finished(progress_type, ended)
+        self._service.record_rows(rows)
+        self._changed = True
 
     def finished(self, unit: Unit) -> None:
         """A span of the operation has ended."""

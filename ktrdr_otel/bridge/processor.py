@@ -42,7 +42,8 @@ class ProgressSpanProcessor(SpanProcessor):
                 checkpoint.span = span
                 checkpoint.ids = span.context
                 checkpoint.started_ns = span.start_time or 0
-                self._inbox.append((Happening.STARTED, checkpoint, time.monotonic_ns()))
+                checkpoint.began_monotonic_ns = time.monotonic_ns()
+                self._inbox.append(checkpoint)
                 pulse = self.pulse
                 if pulse is not None and checkpoint.word not in CONTAINERS and checkpoint.parent is not None:
                     pulse.begin_step(checkpoint.attributes)
@@ -61,7 +62,8 @@ class ProgressSpanProcessor(SpanProcessor):
                     checkpoint.ended_ns = span.end_time
                     checkpoint.export_place = getattr(span, "export_place", None)
                     inbox = self._inbox
-                    inbox.append((Happening.ENDED, checkpoint, time.monotonic_ns()))
+                    checkpoint.ended_monotonic_ns = time.monotonic_ns()
+                    inbox.append(checkpoint)
                     if len(inbox) == CROWDED:
                         self._wake.put(None)
                     pulse = self.pulse

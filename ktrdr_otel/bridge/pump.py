@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ktrdr_otel.bridge.live import LiveOperation
-from ktrdr_otel.bridge.units import ended_unit, unit_of_checkpoint, unit_of_span, whole_unit
+from ktrdr_otel.bridge.units import ended_unit, is_counted_alone, unit_of_checkpoint, unit_of_span
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.context import Happening, Inbox
 
@@ -26,7 +26,9 @@ class Pump:
         self._wake = wake  # a reentrant C queue: whoever puts may be anywhere, also in a garbage collection
         self._interval_seconds = interval_seconds
         self._lives: dict[str, LiveOperation] = {}
-        self._begun: dict[Checkpoint, int] = {}  # begun in this drain: when
+        self._begun: dict[Checkpoint, None] = {}  # begun in this drain, in order
+        self._passed: list[Checkpoint] = []  # begun and ended in it, and not told yet
+        self._passing: LiveOperation | None = None  # whose these are
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -55,13 +57,21 @@ class Pump:
     def drain(self) -> None:
         """All that was in the inbox at the call has been told; each operation's latest state is on its way."""
         with self._lock:
+            take = self._inbox.popleft
             for _ in range(len(self._inbox)):
-                happening, subject, seen_ns = self._inbox.popleft()
+                entry = take()
                 try:
-                    self._dispatch(happening, subject, seen_ns)
+                    if not isinstance(entry, Checkpoint):
+                        self._dispatch(*entry)
+                    elif entry.begun:
+                        self._end(entry)
+                    else:
+                        # What ends before this drain does is told as a whole, so the start waits.
+                        entry.begun = True
+                        self._begun[entry] = None
                 except Exception:
                     self._contain()
-            self._tell_begun()
+            self._tell_all()
             for live in list(self._lives.values()):
                 try:
                     live.settle()
@@ -73,6 +83,8 @@ class Pump:
         self._inbox.clear()
         self._lives.clear()
         self._begun.clear()
+        self._passed.clear()
+        self._passing = None
         self._lock = threading.RLock()
         self._thread = None
 
@@ -83,45 +95,58 @@ class Pump:
             self.drain()
 
     def _dispatch(self, happening: Happening, subject: Any, seen_ns: int) -> None:
-        if happening is Happening.STARTED:
-            # What ends before this drain does is told as a whole, so the start waits.
-            self._begun[subject] = seen_ns
-            return
-        if happening is Happening.ENDED:
-            self._end(subject, seen_ns)
-            return
         if happening is Happening.LOOP_ENDED:
-            self._tell_begun()
+            self._tell_all()
             live = self._lives.get(subject.operation.operation_id)
             if live is not None:
                 live.loop_ended(subject, seen_ns)
         elif (unit := unit_of_span(subject, seen_ns)) is not None:
-            self._tell_begun()
+            self._tell_all()
             self._dispatch_span(happening, unit)
 
-    def _end(self, checkpoint: Checkpoint, seen_ns: int) -> None:
-        began_ns = self._begun.get(checkpoint)
+    def _end(self, checkpoint: Checkpoint) -> None:
         live = self._live_of(checkpoint)
         if live is None:
             self._begun.pop(checkpoint, None)
             return
-        if began_ns is not None and live.passes_units:
+        if checkpoint in self._begun and live.passes_units and is_counted_alone(checkpoint):
             del self._begun[checkpoint]
-            live.passed(whole_unit(checkpoint, live.operation_id, seen_ns), began_ns)
+            if live is not self._passing:
+                self._tell_passed()
+                self._passing = live
+            self._passed.append(checkpoint)
             return
-        self._tell_begun()
+        self._tell_all()
         opened = live.take_open(checkpoint.identity().span_id)
         if opened is not None:
-            live.finished(ended_unit(opened, checkpoint, seen_ns))
+            live.finished(ended_unit(opened, checkpoint))
+
+    def _tell_all(self) -> None:
+        self._tell_passed()
+        self._tell_begun()
+
+    def _tell_passed(self) -> None:
+        passed, self._passed = self._passed, []
+        live, self._passing = self._passing, None
+        if not passed or live is None:
+            return
+        try:
+            live.passed(passed)
+        except Exception:
+            for checkpoint in passed:  # one of them is at fault: only that is lost
+                try:
+                    live.passed([checkpoint])
+                except Exception:
+                    self._contain()
 
     def _tell_begun(self) -> None:
         if not self._begun:
             return
         begun, self._begun = self._begun, {}
-        for checkpoint, seen_ns in begun.items():
+        for checkpoint in begun:
             live = self._live_of(checkpoint)
             if live is not None:
-                live.started(unit_of_checkpoint(checkpoint, live.operation_id, seen_ns))
+                live.started(unit_of_checkpoint(checkpoint, live.operation_id))
 
     def _live_of(self, checkpoint: Checkpoint) -> LiveOperation | None:
         operation = checkpoint.operation

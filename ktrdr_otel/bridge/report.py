@@ -1,8 +1,10 @@
 """What an operation reported: how long it was silent, where its time went, which step was the longest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ktrdr_otel.checkpoint import Checkpoint
+from ktrdr_otel.operations.step_row import ENDED, NAME, STARTED, StepRow
 from ktrdr_otel.progress.events import Unit
 
 
@@ -29,24 +31,44 @@ class Report:
             if silence_ns > self.longest_silence_ns:
                 self.longest_silence_ns = silence_ns
 
+    def updated_by(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Their starts and ends were reported, in the order of their ends."""
+        latest_ns, silence_ns = self.last_update_monotonic_ns, self.longest_silence_ns
+        for checkpoint in checkpoints:
+            for at_ns in (checkpoint.began_monotonic_ns, checkpoint.ended_monotonic_ns):
+                if at_ns > latest_ns:
+                    if at_ns - latest_ns > silence_ns:
+                        silence_ns = at_ns - latest_ns
+                    latest_ns = at_ns
+        self.last_update_monotonic_ns, self.longest_silence_ns = latest_ns, silence_ns
+
+    def finished(self, progress_type: str, rows: Sequence[StepRow]) -> None:
+        """These units of that type have ended well."""
+        self.checkpoints += len(rows)
+        self.finished_units += len(rows)
+        longest = max(rows, key=_length_ns)
+        self._stretch(progress_type, min(row[STARTED] for row in rows), max(row[ENDED] for row in rows))
+        self._compare(longest[NAME], _length_ns(longest))
+
     def ended(self, unit: Unit, is_finished_work: bool) -> None:
         """The unit has ended."""
         self.checkpoints += 1
         progress_type, started_ns, ended_ns = unit.progress_type, unit.started_ns, unit.ended_ns
         if ended_ns is None or progress_type is None:
             return
-        if ended_ns - started_ns > self.longest_step_ns:
-            self.longest_step_ns, self.longest_step = ended_ns - started_ns, unit.name
         if is_finished_work:
             self.finished_units += 1
-        span = self.spans_ns.get(progress_type)
-        if span is None:
-            self.spans_ns[progress_type] = [started_ns, ended_ns]
-            return
-        if started_ns < span[0]:
-            span[0] = started_ns
-        if ended_ns > span[1]:
-            span[1] = ended_ns
+        self._compare(unit.name, ended_ns - started_ns)
+        self._stretch(progress_type, started_ns, ended_ns)
+
+    def _compare(self, name: str, length_ns: int) -> None:
+        if length_ns > self.longest_step_ns:
+            self.longest_step_ns, self.longest_step = length_ns, name
+
+    def _stretch(self, progress_type: str, started_ns: int, ended_ns: int) -> None:
+        span = self.spans_ns.setdefault(progress_type, [started_ns, ended_ns])
+        span[0] = min(started_ns, span[0])
+        span[1] = max(ended_ns, span[1])
 
     @property
     def longest_silence_seconds(self) -> float:
@@ -68,3 +90,7 @@ class Report:
                 begins, ends = phases.get(phase, (first, last))
                 phases[phase] = (min(begins, first), max(ends, last))
         return {phase: (last - first) / 1e9 for phase, (first, last) in phases.items()}
+
+
+def _length_ns(row: StepRow) -> int:
+    return int(row[ENDED] - row[STARTED])

@@ -1,20 +1,32 @@
 """From checkpoints, and from spans that no checkpoint made, to units of progress."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from ktrdr_otel import semconv
 from ktrdr_otel.checkpoint import Checkpoint
-from ktrdr_otel.operations.models import Progress
+from ktrdr_otel.operations.models import CheckpointStatus, Progress
+from ktrdr_otel.operations.step_row import StepRow, storables
 from ktrdr_otel.progress.events import Unit, UnitError
 
 _METRIC_OF_ATTRIBUTE = {attribute: key for key, attribute in semconv.TRAINING_METRICS.items()}
+# Containers and holds count nothing, an epoch tells the bridge of its end.
+_MORE_THAN_COUNTED: Final = frozenset({None, semconv.HOLD, semconv.EPOCH})
+# The attributes whose place in a row depends on the progress type; "", which nothing is called, where it has none.
+_ANY_TYPE: Final = "any word"
+_PLACES: Final = {
+    progress_type: tuple(
+        attribute if attribute in semconv.context_keys(progress_type) else ""
+        for attribute in (semconv.STEP, semconv.ITEM_NAME, semconv.ITEM_INDEX, semconv.ITEM_TOTAL)
+    )
+    for progress_type in (*semconv.KEY_OF_ATTRIBUTE, _ANY_TYPE)
+}
 
 
-def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
+def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str) -> Unit:
     """The open unit that the checkpoint has begun."""
     attributes = checkpoint.attributes
     progress_type = attributes.get(semconv.PROGRESS_TYPE)
@@ -29,40 +41,78 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str, seen_ns: int) 
         progress_type,
         context_of(progress_type, attributes),
         checkpoint.started_ns,
-        seen_ns,
+        checkpoint.began_monotonic_ns,
     )
 
 
-def whole_unit(checkpoint: Checkpoint, operation_id: str, seen_ns: int) -> Unit:
-    """The unit of a checkpoint that has ended, made at once: nobody has seen it open."""
-    attributes = checkpoint.attributes
-    progress_type = attributes.get(semconv.PROGRESS_TYPE)
-    identity = checkpoint.identity()
-    parent = checkpoint.parent
-    error = checkpoint.error
-    return Unit(
-        operation_id,
-        identity.trace_id,
-        identity.span_id,
-        None if parent is None else parent.identity().span_id,
-        checkpoint.name,
-        progress_type,
-        context_of(progress_type, attributes),
-        checkpoint.started_ns,
-        seen_ns,
-        checkpoint.ended_ns,
-        checkpoint.metrics,
-        None if error is None else UnitError(*error),
-        checkpoint.cancelled,
-        checkpoint.export_place,
+def is_counted_alone(checkpoint: Checkpoint) -> bool:
+    """Whether all that its end says is that one more unit is done: it ended well, and has no metrics."""
+    return (
+        checkpoint.error is None
+        and not checkpoint.cancelled
+        and checkpoint.metrics is None
+        and checkpoint.attributes.get(semconv.PROGRESS_TYPE) not in _MORE_THAN_COUNTED
     )
 
 
-def ended_unit(started: Unit, checkpoint: Checkpoint, seen_ns: int) -> Unit:
+def rows_of(checkpoints: Iterable[Checkpoint], operation_id: str) -> list[StepRow]:
+    """The rows of checkpoints that are counted alone, straight from their attributes: they are the many."""
+    rows: list[StepRow] = []
+    of_any = _PLACES[_ANY_TYPE]
+    parent_id, parent_hex = 0, None
+    trace_id, trace_hex = 0, ""
+    for checkpoint in checkpoints:
+        attributes = checkpoint.attributes
+        get = attributes.get
+        identity = checkpoint.identity()
+        if identity.trace_id != trace_id:
+            trace_id = identity.trace_id
+            trace_hex = f"{trace_id:032x}"
+        parent = checkpoint.parent
+        if parent is not None:
+            its_id = parent.identity().span_id
+            if its_id != parent_id:
+                parent_id, parent_hex = its_id, f"{its_id:016x}"
+        progress_type = get(semconv.PROGRESS_TYPE)
+        step, item, index, total = _PLACES.get(progress_type, of_any)
+        name = get(item)
+        rows.append(
+            (
+                operation_id,
+                *storables(
+                    (
+                        progress_type,
+                        checkpoint.name,
+                        get(step),
+                        get(semconv.SYMBOL_NAME),
+                        get(semconv.SYMBOL_INDEX),
+                        get(semconv.SYMBOL_TOTAL),
+                        get(semconv.TIMEFRAME),
+                        name if name is None or name.__class__ is str else str(name),
+                        get(index),
+                        get(total),
+                    )
+                ),
+                checkpoint.started_ns,
+                checkpoint.ended_ns,
+                CheckpointStatus.COMPLETED.value,
+                trace_hex,
+                f"{identity.span_id:016x}",
+                None if parent is None else parent_hex,
+                None,
+                None,
+                None,
+                checkpoint.export_place,
+            )
+        )
+    return rows
+
+
+def ended_unit(started: Unit, checkpoint: Checkpoint) -> Unit:
     """The same unit at its end."""
     error = checkpoint.error
     return started._replace(
-        seen_monotonic_ns=seen_ns,
+        seen_monotonic_ns=checkpoint.ended_monotonic_ns,
         ended_ns=checkpoint.ended_ns,
         metrics=checkpoint.metrics,
         error=None if error is None else UnitError(*error),

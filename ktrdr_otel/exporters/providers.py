@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import AlwaysRecordSampler, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ktrdr_otel import ids
 from ktrdr_otel.exporters.endpoints import traces_url
@@ -23,6 +24,7 @@ from ktrdr_otel.exporters.environment import (
     sdk_disabled,
 )
 from ktrdr_otel.exporters.fanout import FixedFanout
+from ktrdr_otel.exporters.lean import lean
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.otlp import OtlpHttpExporter
 from ktrdr_otel.exporters.processor import ExportProcessor
@@ -110,28 +112,39 @@ def private_provider(
     chosen = [] if sdk_disabled() else [*_exporters(otlp_endpoint, trace_file), *exporters]
     queue = None
     if chosen:
-        limits = queue_limits_from_environment()
+        room = queue_limits_from_environment()
         queue = ExportQueue(
             chosen,
             live=live,
-            max_queue=limits.max_queue,
-            max_batch=limits.max_batch,
-            interval_seconds=limits.interval_seconds,
+            max_queue=room.max_queue,
+            max_batch=room.max_batch,
+            interval_seconds=room.interval_seconds,
         )
     exporting = [] if queue is None else [ExportProcessor(queue)]
-    provider = TracerProvider(
-        sampler=AlwaysRecordSampler(_standard_sampler()),
-        resource=standard_resource(),
-        id_generator=PrivateIds(),
-        # The exporting one first: the others are told a span that knows its place in the queue.
-        active_span_processor=FixedFanout([*exporting, *processors]),
-        shutdown_on_exit=False,
-    )
+    # The exporting one first: the others are told a span that knows its place in the queue.
+    provider, tracer = recording([*exporting, *processors])
     targets = [getattr(exporter, "target", type(exporter).__name__) for exporter in chosen]
     described = "a private provider, " + (" and ".join(targets) if targets else "which exports nothing")
     if queue is not None and live is not LiveMode.OFF:
         described += f", open spans: {live}"
-    return PinnedProvider(provider, _tracer(provider), True, queue, described)
+    return PinnedProvider(provider, tracer, True, queue, described)
+
+
+def recording(processors: Sequence[SpanProcessor]) -> tuple[TracerProvider, trace.Tracer]:
+    """A provider whose spans all reach the processors, and the tracer of our own spans."""
+    limits = SpanLimits()
+    provider = TracerProvider(
+        sampler=AlwaysRecordSampler(_standard_sampler()),
+        resource=standard_resource(),
+        id_generator=PrivateIds(),
+        active_span_processor=FixedFanout(processors),
+        span_limits=limits,
+        shutdown_on_exit=False,
+    )
+    tracer = _tracer(provider)
+    if isinstance(tracer, Tracer):
+        tracer = lean(tracer, limits=limits, scope=InstrumentationScope(SCOPE_NAME, _own_version()))
+    return provider, tracer
 
 
 class PrivateIds(IdGenerator):

@@ -4,10 +4,15 @@ import math
 from array import array
 from collections.abc import Mapping
 
+from ktrdr_otel import semconv
+from ktrdr_otel.operations.step_row import ENDED, ITEM_NAME, STARTED, STEP, TIMEFRAME, TYPE, StepRow
 from ktrdr_otel.progress.events import Unit
 
 Kind = tuple[str, str | None, str | None]  # progress type, item, timeframe
+Cells = dict[tuple[Kind, int], tuple[int, int]]  # units and nanoseconds per kind and bucket
 
+# A unit of these that has no item is known by its step.
+_STEPS_ARE_ITEMS = frozenset({semconv.PREPROCESSING, semconv.INDICATOR_COMPUTATION, semconv.FUZZY_GENERATION})
 _BUCKETS_PER_DOUBLING = 8  # a bucket is 9 % wide
 
 
@@ -27,12 +32,18 @@ def kind_of_open(unit: Unit) -> Kind | None:
         return None
     get = unit.context.get
     item = get("indicator_name") or get("fuzzy_set_name") or get("item") or get("preprocessing_step")
-    timeframe = get("timeframe")
-    return (
-        unit.progress_type,
-        None if item is None else str(item),
-        None if timeframe is None else str(timeframe),
-    )
+    return unit.progress_type, _text(item), _text(get("timeframe"))
+
+
+def kind_of_row(row: StepRow) -> Kind:
+    """The kind of a unit that is counted, from its row."""
+    progress_type = row[TYPE]
+    item = row[ITEM_NAME] or (row[STEP] if progress_type in _STEPS_ARE_ITEMS else None)
+    return progress_type, _text(item), _text(row[TIMEFRAME])
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 class Learned:
@@ -44,16 +55,22 @@ class Learned:
     def add(self, unit: Unit) -> None:
         """The ended unit's duration counts."""
         kind = kind_of(unit)
-        if kind is None or unit.ended_ns is None:
-            return
+        if kind is not None and unit.ended_ns is not None:
+            self._add(kind, unit.ended_ns - unit.started_ns)
+
+    def add_row(self, row: StepRow) -> None:
+        """The duration of the unit, which ended well, counts."""
+        self._add(kind_of_row(row), row[ENDED] - row[STARTED])
+
+    def _add(self, kind: Kind, duration_ns: int) -> None:
         durations_ns = self._durations_ns.get(kind)
         if durations_ns is None:
             durations_ns = self._durations_ns[kind] = array("q")
-        durations_ns.append(max(unit.ended_ns - unit.started_ns, 0))
+        durations_ns.append(max(duration_ns, 0))
 
-    def cells(self) -> dict[tuple[Kind, int], tuple[int, int]]:
-        """The histogram: units and nanoseconds per kind and bucket."""
-        cells: dict[tuple[Kind, int], tuple[int, int]] = {}
+    def cells(self) -> Cells:
+        """The histogram."""
+        cells: Cells = {}
         for kind, durations_ns in self._durations_ns.items():
             for duration_ns in durations_ns:
                 cell = (kind, bucket_of(duration_ns))

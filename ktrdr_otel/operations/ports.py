@@ -16,6 +16,7 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.progress.events import Unit
 
@@ -27,6 +28,7 @@ class Batch:
     started: list[Unit] = field(default_factory=list)  # still open
     finished: list[Unit] = field(default_factory=list)  # never stored before
     closed: list[Unit] = field(default_factory=list)  # finished, and stored as open before
+    rows: list[StepRow] = field(default_factory=list)  # finished, never stored before, and flat already
     progress: dict[str, Progress] = field(default_factory=dict)  # per operation: the latest
     endings: dict[str, Ending] = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)  # per operation: its true type and name
@@ -43,7 +45,7 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        checkpoints = self.started or self.finished or self.closed
+        checkpoints = self.started or self.finished or self.closed or self.rows
         state = self.progress or self.endings or self.names or self.beating or self.confirmed or self.marked
         return not (checkpoints or state or self.logs)
 

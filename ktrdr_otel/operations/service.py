@@ -21,6 +21,7 @@ from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, 
 from ktrdr_otel.operations.stack import py_spy
 from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
+from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import ExportLedger
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
@@ -98,6 +99,10 @@ class OperationsService:
     def record(self, unit: Unit) -> None:
         """The unit will be in the store with the next flush; O(1), never raises."""
         self._writer.record(unit)
+
+    def record_rows(self, rows: Sequence[StepRow]) -> None:
+        """These units, which ended well, will be in the store with the next flush; never raises."""
+        self._writer.record_rows(rows)
 
     def progress(self, operation_id: str, progress: Progress) -> None:
         """The state will be in the store with the next flush, if none newer comes before."""

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ktrdr_otel.clock import Clock
@@ -11,6 +11,7 @@ from ktrdr_otel.errors import StoreError, StoreUnavailableError
 from ktrdr_otel.operations.durations import Learned
 from ktrdr_otel.operations.models import Ending, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch, OperationStore
+from ktrdr_otel.operations.step_row import OPERATION, StepRow
 from ktrdr_otel.operations.trace_export import ExportLedger
 from ktrdr_otel.progress.events import Unit
 
@@ -49,6 +50,7 @@ class Writer:
         self._flush_interval_seconds = flush_interval_seconds
         self._heartbeat_interval_ns = int(heartbeat_interval_seconds * 1e9)
         self._units: deque[Unit] = deque()
+        self._rows: deque[StepRow] = deque()
         self._waiting = Batch()
         self._progress: dict[str, Progress] = {}
         self._open: dict[int, str] = {}  # span ids stored as open -> their operation
@@ -86,6 +88,12 @@ class Writer:
         else:
             self.health.dropped_checkpoints += 1
 
+    def record_rows(self, rows: Sequence[StepRow]) -> None:
+        """These units, never open to anyone and ended well, will be stored."""
+        room = max(_MAX_WAITING - len(self._rows), 0)
+        self._rows.extend(rows[:room])
+        self.health.dropped_checkpoints += max(len(rows) - room, 0)
+
     def progress(self, operation_id: str, progress: Progress) -> None:
         """The state will be stored, unless a later one comes first."""
         self._progress[operation_id] = progress
@@ -117,10 +125,10 @@ class Writer:
 
     def _write_state_alone(self, batch: Batch, error: Exception) -> bool:
         # What is refused now is refused at every try: checkpoints must not keep an end from being stored.
-        refused = len(batch.started) + len(batch.finished) + len(batch.closed)
+        refused = len(batch.started) + len(batch.finished) + len(batch.closed) + len(batch.rows)
         self.health.dropped_checkpoints += refused
         logger.warning("%d checkpoints are not stored, the store refuses them: %s", refused, error)
-        batch.started, batch.finished, batch.closed = [], [], []
+        batch.started, batch.finished, batch.closed, batch.rows = [], [], [], []
         try:
             self._store.write(batch)
         except Exception as again:
@@ -136,6 +144,7 @@ class Writer:
         self._on_cancel.clear()
         self._ledgers.clear()
         self._units.clear()
+        self._rows.clear()
         self._progress.clear()
         self._waiting = Batch()
 
@@ -171,6 +180,11 @@ class Writer:
                 opened.pop(unit.span_id, None)
                 batch.finished.append(unit)
         batch.started = list(opened.values())
+        for _ in range(len(self._rows)):
+            row = self._rows.popleft()
+            if (learned := self._learned.get(row[OPERATION])) is not None:
+                learned.add_row(row)
+            batch.rows.append(row)
         for operation_id in list(self._progress):
             batch.progress[operation_id] = self._progress.pop(operation_id)
         self._read_ledgers(batch)
@@ -230,10 +244,11 @@ class Writer:
         batch.beating = ()
         batch.learned = None
         self._waiting = batch
-        excess = len(batch.finished) - _MAX_WAITING
-        if excess > 0:
-            del batch.finished[-excess:]
-            self.health.dropped_checkpoints += excess
+        for waiting in (batch.finished, batch.rows):
+            excess = len(waiting) - _MAX_WAITING
+            if excess > 0:
+                del waiting[-excess:]
+                self.health.dropped_checkpoints += excess
 
     def _hear_cancellations(self) -> None:
         heard = list(self._on_cancel)

@@ -1,6 +1,6 @@
 """How long an operation still takes: from what was learned, else from its own pace, else nobody knows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ktrdr_otel.progress.events import Unit
@@ -54,16 +54,20 @@ class Pace:
     def finished(self, unit: Unit, kind: Kind | None = None) -> None:
         """A unit of this run has taken its time."""
         seconds = unit.duration_seconds
-        if unit.progress_type is None or seconds is None:
-            return
-        spent = self._spent.get(unit.progress_type)
+        if unit.progress_type is not None and seconds is not None:
+            self.passed(unit.progress_type, 1, seconds, [kind])
+
+    def passed(self, progress_type: str, count: int, seconds: float, kinds: Iterable[Kind | None]) -> None:
+        """So many units of a type have taken those seconds together; `kinds` matter where earlier runs are known."""
+        spent = self._spent.get(progress_type)
         if spent is None:
-            spent = self._spent[unit.progress_type] = _Spent()
-        spent.count += 1
+            spent = self._spent[progress_type] = _Spent()
+        spent.count += count
         spent.seconds += seconds
-        known = self._known.get(unit.progress_type)
+        known = self._known.get(progress_type)
         if known is not None:
-            spent.expected += known.mean if kind is None else self._learned.get(kind, known.mean)
+            for kind in kinds:
+                spent.expected += known.mean if kind is None else self._learned.get(kind, known.mean)
 
     def remaining_seconds(self, remaining: Mapping[str, float]) -> float | None:
         """Seconds for the remaining units per progress type; None while a type's duration is unknown."""

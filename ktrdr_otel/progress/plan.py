@@ -120,10 +120,10 @@ class Plan:
                 self._weights = None
             self._finished.setdefault(progress_type, 0)
 
-    def finish(self, progress_type: str) -> None:
-        """One more unit of the type is done; one beyond the plan widens the plan."""
+    def finish(self, progress_type: str, count: int = 1) -> None:
+        """So many more units of the type are done; those beyond the plan widen the plan."""
         with self._lock:
-            finished = self._finished.get(progress_type, 0) + 1
+            finished = self._finished.get(progress_type, 0) + count
             self._finished[progress_type] = finished
             if finished > self._planned.get(progress_type, 0):
                 self._planned[progress_type] = finished

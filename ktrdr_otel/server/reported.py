@@ -1,7 +1,7 @@
 """An operation that runs elsewhere and is known by its spans alone: its live state, folded from what the store has."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from opentelemetry.trace import NoOpTracer
@@ -23,6 +23,7 @@ from ktrdr_otel.operations.models import (
     Worker,
 )
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.server.otlp import Report
@@ -42,6 +43,9 @@ class _Nowhere:
 
     def record(self, unit: Unit) -> None:
         """It is in the store."""
+
+    def record_rows(self, rows: Sequence[StepRow]) -> None:
+        """They are in the store."""
 
     def progress(self, operation_id: str, progress: Progress) -> None:
         """The ingest stores it with the units that led there."""

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Dialect, Select, delete, func, select
 from ktrdr_otel.clock import utc_from_ns
 from ktrdr_otel.operations.logs import KEPT, Logged, LogLine
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.step_row import storable
 from ktrdr_otel.storage.bulk import BulkInsert
-from ktrdr_otel.storage.rows import storable
 from ktrdr_otel.storage.tables import logs, samples
 
 _LOG_COLUMNS: Final = (

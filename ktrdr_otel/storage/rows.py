@@ -1,6 +1,5 @@
 """Between rows and records."""
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -20,105 +19,9 @@ from ktrdr_otel.operations.models import (
     Worker,
 )
 from ktrdr_otel.operations.ports import Movement, Stored
-from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.operations.step_row import COLUMNS
 
-CHECKPOINT_COLUMNS = (
-    "operation_key",
-    "progress_type",
-    "name",
-    "step",
-    "symbol",
-    "symbol_index",
-    "symbol_total",
-    "timeframe",
-    "item_name",
-    "item_index",
-    "item_total",
-    "started_ns",
-    "ended_ns",
-    "status",
-    "trace_id",
-    "span_id",
-    "parent_span_id",
-    "metrics",
-    "error_type",
-    "error_message",
-    "export_place",
-)
-
-
-_LIMIT = 2**63
-
-
-def checkpoint_row(operation_key: int, unit: Unit) -> tuple[Any, ...]:
-    """The unit's values in the order of `CHECKPOINT_COLUMNS`."""
-    get = unit.context.get
-    error = unit.error
-    values = (
-        operation_key,
-        unit.progress_type,
-        unit.name,
-        get("preprocessing_step") or get("preparation_phase") or get("step"),
-        get("symbol"),
-        get("symbol_index"),
-        get("total_symbols"),
-        get("timeframe"),
-        item_name(unit.context),
-        get("indicator_index") or get("fuzzy_index") or get("epoch_index") or get("index"),
-        get("total_indicators") or get("total_fuzzy_sets") or get("total_epochs") or get("total"),
-        unit.started_ns,
-        unit.ended_ns,
-        _status(unit).value,
-        f"{unit.trace_id:032x}",
-        f"{unit.span_id:016x}",
-        None if unit.parent_span_id is None else f"{unit.parent_span_id:016x}",
-        None
-        if unit.metrics is None
-        else json.dumps({name: _plain(float(value)) for name, value in unit.metrics.items()}),
-        None if error is None else error.type,
-        None if error is None else error.message,
-        unit.export_place,
-    )
-    return tuple(
-        [
-            # Nearly every value is taken as it is: that is seen here, without a call for each.
-            value
-            if value is None
-            or (value.__class__ is str and value.isascii() and "\0" not in value)
-            or (value.__class__ is int and -_LIMIT <= value < _LIMIT)
-            else storable(value)
-            for value in values
-        ]
-    )
-
-
-def _metrics_json(metrics: Mapping[str, float]) -> str:
-    return json.dumps({name: _plain(float(value)) for name, value in metrics.items()})
-
-
-def storable(value: Any) -> Any:
-    """The value as every database takes it: no lone surrogate, no NUL, no whole number beyond 64 bits."""
-    if isinstance(value, str):
-        if value.isascii() and "\0" not in value:
-            return value
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, int):
-        return int(value) if -_LIMIT <= value < _LIMIT else None
-    return value if value is None or isinstance(value, float | dict | list) else str(value)
-
-
-def item_name(context: Mapping[str, object]) -> str | None:
-    """The name of what the unit is about, whatever its kind calls it."""
-    name = context.get("indicator_name") or context.get("fuzzy_set_name") or context.get("item")
-    return None if name is None else str(name)
-
-
-def _status(unit: Unit) -> CheckpointStatus:
-    if unit.ended_ns is None:
-        return CheckpointStatus.RUNNING
-    if unit.error is not None:
-        return CheckpointStatus.FAILED
-    return CheckpointStatus.CANCELLED if unit.cancelled else CheckpointStatus.COMPLETED
+CHECKPOINT_COLUMNS = ("operation_key", *COLUMNS)
 
 
 def new_operation_row(new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
 from ktrdr_otel.operations.allowances import p99_seconds
-from ktrdr_otel.operations.durations import Kind, Learned, means
+from ktrdr_otel.operations.durations import Cells, Kind, means
 from ktrdr_otel.operations.logs import Logged, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -36,6 +37,7 @@ from ktrdr_otel.operations.models import (
 )
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit, storable
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.storage import rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
@@ -79,6 +81,8 @@ class SqlOperationStore:
 
     def write(self, batch: Batch) -> None:
         """All of the batch is stored, or nothing; ends of operations survive a power failure."""
+        # Before the transaction: others wait for that, and half a million durations take a while.
+        cells = {} if batch.learned is None else batch.learned.cells()
         with self._database.writing(durable=bool(batch.endings)) as connection:
             self._write_checkpoints(connection, batch)
             if batch.logs:
@@ -109,8 +113,7 @@ class SqlOperationStore:
                 traces.confirm(connection, operation_id, place)
             for operation_id, span_ids in batch.marked.items():
                 traces.mark(connection, operation_id, span_ids)
-            if batch.learned is not None:
-                self._learn(connection, batch.learned)
+            self._learn(connection, cells)
 
     def get(self, operation_id: str) -> Stored:
         """The operation; raises `UnknownOperationError`."""
@@ -291,7 +294,7 @@ class SqlOperationStore:
             )
             .values(
                 status=OperationStatus.LOST.value,
-                lost_reason=rows.storable(reason),
+                lost_reason=storable(reason),
                 ended_ns=ended_ns,
                 stalled=False,
                 suspended=False,
@@ -389,13 +392,13 @@ class SqlOperationStore:
                     for unit in batch.closed
                 ],
             )
-        ended = sorted([*batch.finished, *batch.closed], key=lambda unit: (unit.ended_ns, unit.started_ns))
-        units = [*ended, *batch.started]
-        if units:
-            for operation_id in {unit.operation_id for unit in units}:
+        ended = [*batch.rows, *(row_of_unit(unit) for unit in (*batch.finished, *batch.closed))]
+        ended.sort(key=itemgetter(ENDED, STARTED))
+        steps = [*ended, *(row_of_unit(unit) for unit in batch.started)]
+        if steps:
+            for operation_id in {step[OPERATION] for step in steps}:
                 self._key_of(connection, operation_id)
-            values = [rows.checkpoint_row(self._keys[unit.operation_id], unit) for unit in units]
-            self._insert.run(connection, values)
+            self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
 
     def _write_logs(self, connection: Connection, logged: Sequence[Logged]) -> None:
         by_key: dict[int, list[Logged]] = {}
@@ -405,7 +408,7 @@ class SqlOperationStore:
             self._evidence.keep(connection, key, records)
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        kept = {column: rows.storable(value) for column, value in values.items()}
+        kept = {column: storable(value) for column, value in values.items()}
         connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
@@ -446,17 +449,17 @@ class SqlOperationStore:
         connection.execute(insert(checkpoints).from_select(list(rows.CHECKPOINT_COLUMNS), copies))
         connection.execute(delete(checkpoints).where(*still_open))
 
-    def _learn(self, connection: Connection, learned: Learned) -> None:
+    def _learn(self, connection: Connection, cells: Cells) -> None:
         values = [
             {
                 "progress_type": kind,
-                "item": rows.storable(item or ""),
-                "timeframe": rows.storable(timeframe or ""),
+                "item": storable(item or ""),
+                "timeframe": storable(timeframe or ""),
                 "bucket": bucket,
                 "units": units,
                 "total_ns": total_ns,
             }
-            for ((kind, item, timeframe), bucket), (units, total_ns) in learned.cells().items()
+            for ((kind, item, timeframe), bucket), (units, total_ns) in cells.items()
         ]
         if not values:
             return

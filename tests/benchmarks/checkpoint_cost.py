@@ -1,18 +1,23 @@
 """What does a checkpoint cost, beside a bare span of the same attributes?
 
-A whole checkpoint, with processor, bridge, manager, store and exporter thread at work, against
+A whole checkpoint, with processor, bridge, manager, store, watcher and exporter thread at work, against
 `start_as_current_span` under a BatchSpanProcessor. Both export to the same exporter, which throws away. `ratio`
-compares what the observed loop takes while the background threads of each side work beside it; `ratio_to_the_end`
-adds the wait until all that the loop left behind has been processed and stored. `burst_ratio` is what the loop pays
-when it opens as many as one timeframe of a training does, and both sides have come to rest before.
+compares what the observed loop takes while the background threads of each side work beside it: it is long enough for
+several flushes of the store. `ratio_to_the_end` adds the wait until all that the loop left behind has been processed
+and stored, `cpu_ratio` is that whole work in CPU time of all threads, which other work on the machine disturbs less.
+`burst_ratio` is what the loop pays when it opens as many as one timeframe of a training does, and both sides have
+come to rest before. It fails where anything that was begun is not in the store at the end.
 """
 
 import os
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -24,7 +29,7 @@ from ktrdr_otel.observation import Observation
 from ktrdr_otel.progress.plan import Plan
 from tests.benchmarks.harness import Spread, interleaved, report
 
-UNITS = 10_000
+UNITS = 40_000  # 0.6 s: the store is flushed every 0.25 s
 PAIRS = 12
 BURST = 80  # the indicators and fuzzy sets of one timeframe
 BURST_PAIRS = 150
@@ -40,9 +45,17 @@ class Discard(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def bare_loop(tracer: Tracer, batch: BatchSpanProcessor, units: int = UNITS) -> tuple[float, float]:
-    """Seconds of a loop of bare spans, and until all of them have been exported."""
-    began = time.perf_counter()
+class Cost(NamedTuple):
+    """What a loop took, in seconds."""
+
+    loop: float
+    to_the_end: float  # until all has been exported, and stored
+    cpu: float  # of all threads, to the end
+
+
+def bare_loop(tracer: Tracer, batch: BatchSpanProcessor, units: int = UNITS) -> Cost:
+    """A loop of bare spans."""
+    began, cpu = time.perf_counter(), time.process_time()
     for index in range(1, units + 1):
         with tracer.start_as_current_span(
             "computing_indicator RSI",
@@ -62,12 +75,12 @@ def bare_loop(tracer: Tracer, batch: BatchSpanProcessor, units: int = UNITS) -> 
             pass
     looped = time.perf_counter()
     batch.force_flush()
-    return looped - began, time.perf_counter() - began
+    return Cost(looped - began, time.perf_counter() - began, time.process_time() - cpu)
 
 
-def checkpoint_loop(observation: Observation, units: int = UNITS) -> tuple[float, float]:
-    """Seconds of a loop of checkpoints, and until all of them have been exported and stored."""
-    began = time.perf_counter()
+def checkpoint_loop(observation: Observation, units: int = UNITS) -> Cost:
+    """A loop of checkpoints."""
+    began, cpu = time.perf_counter(), time.process_time()
     for index in range(1, units + 1):
         with checkpoint(
             "indicator_computation",
@@ -81,8 +94,18 @@ def checkpoint_loop(observation: Observation, units: int = UNITS) -> tuple[float
         ):
             pass
     looped = time.perf_counter()
-    observation.flush()
-    return looped - began, time.perf_counter() - began
+    if not observation.flush():
+        raise RuntimeError("not everything was stored and delivered")
+    return Cost(looped - began, time.perf_counter() - began, time.process_time() - cpu)
+
+
+def stored_units(database: Path) -> int:
+    """Indicators in the store, each span once."""
+    with closing(sqlite3.connect(database)) as connection:
+        counted = (
+            "SELECT count(DISTINCT span_id) FROM checkpoints WHERE progress_type = ? AND status = 'completed'"
+        )
+        return int(connection.execute(counted, [semconv.INDICATOR_COMPUTATION]).fetchone()[0])
 
 
 def track_loop() -> float:
@@ -113,7 +136,7 @@ def main() -> None:
         observe(
             "bench",
             display="off",
-            database=str(Path(folder) / "operations.db"),
+            database=str(database := Path(folder) / "operations.db"),
             exporters=[Discard()],
             plan=Plan.training(steps=0, indicators=(PAIRS + 1) * UNITS, fuzzy_sets=0, epochs=1),
         ) as observation,
@@ -123,19 +146,24 @@ def main() -> None:
         spans = interleaved(PAIRS, lambda: bare_loop(tracer, batch), lambda: checkpoint_loop(observation))
         bursts = interleaved(
             BURST_PAIRS,
-            lambda: bare_loop(tracer, batch, BURST)[0],
-            lambda: checkpoint_loop(observation, BURST)[0],
+            lambda: bare_loop(tracer, batch, BURST).loop,
+            lambda: checkpoint_loop(observation, BURST).loop,
         )
         loops = interleaved(TRACK_PAIRS, tqdm_loop, track_loop)
+        begun = (PAIRS + 1) * UNITS + BURST_PAIRS * BURST
+        counted, stored = observation.status()["items_completed"] - TURNS, stored_units(database)
+        if not begun == counted == stored:
+            raise RuntimeError(f"{begun} were begun, {counted} are counted, {stored} stored")
     report(
         "checkpoint_cost",
         {
-            "ratio": statistics.median(ours[0] / bare[0] for bare, ours in spans),
-            "ratio_spread": Spread.of([ours[0] / bare[0] for bare, ours in spans]),
-            "ratio_to_the_end": Spread.of([ours[1] / bare[1] for bare, ours in spans]),
+            "ratio": statistics.median(ours.loop / bare.loop for bare, ours in spans),
+            "ratio_spread": Spread.of([ours.loop / bare.loop for bare, ours in spans]),
+            "ratio_to_the_end": Spread.of([ours.to_the_end / bare.to_the_end for bare, ours in spans]),
+            "cpu_ratio": Spread.of([ours.cpu / bare.cpu for bare, ours in spans]),
             "burst_ratio": Spread.of([ours / bare for bare, ours in bursts]),
-            "bare_microseconds": Spread.of([bare[0] / UNITS * 1e6 for bare, _ in spans]),
-            "checkpoint_microseconds": Spread.of([ours[0] / UNITS * 1e6 for _, ours in spans]),
+            "bare_microseconds": Spread.of([bare.loop / UNITS * 1e6 for bare, _ in spans]),
+            "checkpoint_microseconds": Spread.of([ours.loop / UNITS * 1e6 for _, ours in spans]),
             "track_ratio": statistics.median(ours / theirs for theirs, ours in loops),
             "track_ratio_spread": Spread.of([ours / theirs for theirs, ours in loops]),
             "track_microseconds": Spread.of([ours / TURNS * 1e6 for _, ours in loops]),

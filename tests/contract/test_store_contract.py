@@ -24,6 +24,8 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.ports import Batch, StoredSpan
+from ktrdr_otel.operations.step_row import row_of_unit
+from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
@@ -360,6 +362,50 @@ def test_whoever_waits_hears_of_what_another_connection_writes(database: str) ->
     changes.forget()
     for each in {writer, reader}:
         each.close()
+
+
+def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperationStore) -> None:
+    """Statements of many rows and of few; columns that are the same in all, in some and in none; two operations."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.create(new("two"), wall_ns=1, monotonic_ns=1)
+    units = [
+        unit(number)._replace(
+            started_ns=10**18 + number,
+            ended_ns=10**18 + number,
+            trace_id=8 if 256 <= number < 512 else number,
+            name="equal" if number < 300 else f"name {number}",
+            context={"item": f"item {number}", "index": number, "total": True}
+            if number % 2
+            else {"item": "1"},
+            metrics={"loss": float(number)} if number > 520 else None,
+            error=UnitError("ValueError", str(number)) if number == 530 else None,
+            parent_span_id=None if number < 256 else 1,
+        )
+        for number in range(1, 547)
+    ]
+    others = [each._replace(operation_id="two") for each in units[::50]]
+    flat = [row_of_unit(each) for each in (*units[100:400], *others)]
+    store.write(Batch(finished=[*reversed(units[:100]), *units[400:]], rows=flat))
+    for operation_id, begun in (("one", units), ("two", others)):
+        stored = store.checkpoints(operation_id, after=0, limit=1000)
+        assert [row.sequence for row in stored] == sorted({row.sequence for row in stored})
+        assert [(unit_of(row), row.item_name, row.item_index, row.item_total) for row in stored] == [
+            (
+                unit_of(row)._replace(
+                    operation_id=operation_id,
+                    span_id=each.span_id,
+                    trace_id=each.trace_id,
+                    parent_span_id=each.parent_span_id,
+                    name=each.name,
+                    metrics=each.metrics,
+                    error=each.error,
+                ),
+                each.context["item"],
+                each.context.get("index"),
+                each.context.get("total"),
+            )
+            for row, each in zip(stored, begun, strict=True)
+        ]
 
 
 def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:

@@ -13,7 +13,7 @@ from ktrdr_otel import context, semconv
 from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.cancellation import CancellationToken
 from ktrdr_otel.checkpoint import Checkpoint
-from ktrdr_otel.context import ActiveOperation, Happening, Inbox
+from ktrdr_otel.context import ActiveOperation, Inbox
 
 
 @dataclass
@@ -28,9 +28,17 @@ class Bench:
         """The finished spans by name."""
         return {span.name: span for span in self.exporter.get_finished_spans()}
 
-    def happenings(self) -> list[tuple[Happening, str]]:
+    def happenings(self) -> list[tuple[str, str]]:
         """What the inbox says, in order, without the root's own start."""
-        return [(what, subject.name) for what, subject, _ in self.active.inbox if subject is not self.root]
+        told = []
+        begun: set[Checkpoint] = {self.root}
+        for entry in self.active.inbox:
+            if not isinstance(entry, Checkpoint):
+                told.append((entry[0].name, entry[1].name))
+            elif entry is not self.root:
+                told.append(("ENDED" if entry in begun else "STARTED", entry.name))
+                begun.add(entry)
+        return told
 
 
 @pytest.fixture
