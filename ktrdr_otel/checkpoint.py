@@ -154,6 +154,7 @@ class Checkpoint:
             trace_id = ids.new_trace_id() if parent is None else parent.identity().trace_id
             self.ids = SpanContext(trace_id, ids.new_span_id(), is_remote=False)
             self.is_own = True
+            self.export_place = 0  # nobody exports what no tracer recorded
             self.started_ns = time.time_ns()
             self.began_monotonic_ns = time.monotonic_ns()
             operation.inbox.append(self)

@@ -28,9 +28,23 @@ class OwedRecord(ReadableSpan):
 
     @classmethod
     def of(cls, span: ReadableSpan) -> Self:
-        """The finished span itself, to the last dropped attribute, as a record that must arrive."""
-        record = cls.__new__(cls)
-        record.__dict__.update(span.__dict__)
+        """The finished span itself, to the count of its dropped attributes, as a record that must arrive."""
+        record = cls(
+            name=span.name,
+            context=span.context,
+            parent=span.parent,
+            resource=span.resource,
+            # As they are: the public properties are copies that have forgotten what was dropped.
+            attributes=span._attributes,
+            events=span._events,
+            links=span._links,
+            kind=span.kind,
+            status=span.status,
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=span.instrumentation_scope,
+        )
+        record.export_place = getattr(span, "export_place", None)
         return record
 
     def bare(self) -> Self:
