@@ -106,6 +106,14 @@ checkpoints = Table(
     Column("export_place", BigInteger),  # of its span in the export queue; null: it was not given one
     Index("checkpoints_of_operation", "operation_key", "sequence"),
     Index("checkpoints_by_span", "operation_key", "span_id"),
+    # The end of an operation closes what is open: a handful of rows among millions.
+    Index(
+        "checkpoints_open",
+        "operation_key",
+        "sequence",
+        sqlite_where=text("ended_ns IS NULL"),
+        postgresql_where=text("ended_ns IS NULL"),
+    ),
     Index(
         "checkpoints_with_metrics",
         "operation_key",

@@ -6,9 +6,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from ktrdr_otel import semconv
 from ktrdr_otel.clock import utc_from_ns
@@ -456,6 +457,33 @@ def test_the_hot_query_walks_an_index(tmp_path: Path) -> None:
     engine.dispose()
     assert "checkpoints_of_operation (operation_key=? AND sequence>?)" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_an_end_walks_only_what_is_open(tmp_path: Path) -> None:
+    """Among millions of rows: by the plans of the statements that it really makes."""
+    store = open_store(Settings(database=str(tmp_path / "operations.db")))
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(started=[unit(7, ended=False)]))
+    made: list[tuple[str, Any]] = []
+
+    def keep(connection: object, cursor: object, statement: str, parameters: Any, *rest: object) -> None:
+        made.append((statement, parameters))
+
+    engine = store._database.engine
+    event.listen(engine, "before_cursor_execute", keep)
+    ending = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress())
+    store.write(Batch(endings={"one": ending}))
+    event.remove(engine, "before_cursor_execute", keep)
+    about_steps = [each for each in made if "checkpoints" in each[0]]
+    assert len(about_steps) == 2
+    with sqlite3.connect(tmp_path / "operations.db") as connection:
+        for statement, parameters in about_steps:
+            plan = " ".join(
+                row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            )
+            assert "checkpoints USING INDEX checkpoints_open (operation_key=?)" in plan
+    connection.close()
+    store.close()
 
 
 @pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)

@@ -10,8 +10,18 @@ _RISING = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Checkpoints know their place in the export queue; operations, where their trace goes and how far it got."""
+    """Checkpoints know their place in the export queue; operations, where their trace goes and how far it got.
+
+    What is open is found without a walk over all that an operation ever did.
+    """
     op.add_column("checkpoints", sa.Column("export_place", sa.BigInteger))
+    op.create_index(
+        "checkpoints_open",
+        "checkpoints",
+        ["operation_key", "sequence"],
+        sqlite_where=sa.text("ended_ns IS NULL"),
+        postgresql_where=sa.text("ended_ns IS NULL"),
+    )
     op.create_table(
         "trace_exports",
         _operation_key(primary_key=True),
