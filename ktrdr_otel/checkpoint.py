@@ -9,6 +9,7 @@ import difflib
 import functools
 import inspect
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import TracebackType
@@ -22,6 +23,7 @@ from ktrdr_otel import context as here
 from ktrdr_otel import ids, semconv
 from ktrdr_otel.context import ActiveOperation, current_checkpoint, sighting
 from ktrdr_otel.errors import CancellationError
+from ktrdr_otel.events import Warned, add_warnings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,6 +89,7 @@ class Checkpoint:
         "seen",
         "span",
         "started_ns",
+        "warnings",
         "word",
     )
 
@@ -111,6 +114,7 @@ class Checkpoint:
         self.cancelled = False
         self.error: tuple[str, str] | None = None
         self.metrics: dict[str, float] | None = None
+        self.warnings: deque[Warned] | None = None  # logged in it; events of its span when it ends
         self._otel_context: otel_context.Context | None = None
         self._restore: tuple[Token[otel_context.Context], Token[Checkpoint | None]] | None = None
 
@@ -184,6 +188,8 @@ class Checkpoint:
         if error is not None:
             self._note(error)
         self.closed = True
+        if self.warnings is not None:
+            add_warnings(self.span, tuple(self.warnings))
         self._leave()
         # It waits in the inbox from now on: the less it holds, the less the garbage collector has to walk.
         self._restore = self._otel_context = None

@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Tracer
 
 from ktrdr_otel.cancellation import CancellationToken
 
+KEPT_LOGS: Final = 200  # log records per operation; the oldest go first
+
 if TYPE_CHECKING:
     from ktrdr_otel.checkpoint import Checkpoint
+    from ktrdr_otel.operations.logs import LogInbox
     from ktrdr_otel.tracking import Track
 
 
@@ -47,6 +50,7 @@ class ActiveOperation:
     inbox: Inbox
     root: "Checkpoint | None" = None  # set when its span has been opened
     loops: "list[Track[Any]] | None" = None  # read by the pump while they run
+    logs: "LogInbox" = field(default_factory=lambda: deque(maxlen=KEPT_LOGS))  # read by the store's thread
     listeners: list[Any] = field(default_factory=list)  # told by the pump, in order
     drain: Callable[[], None] = lambda: None  # all that has happened is told
     ended: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr_otel import context, overhead, semconv
 from ktrdr_otel.bridge.live import LiveOperation
+from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.bridge.pump import Pump
 from ktrdr_otel.bridge.report import Report
 from ktrdr_otel.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from ktrdr_otel.display import Display
 from ktrdr_otel.errors import CancellationError
 from ktrdr_otel.exporters.providers import PinnedProvider
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
+from ktrdr_otel.operations.post_mortem import traceback_of
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.watcher.starter import Watch
 
@@ -46,6 +48,7 @@ class Observation:
         provider: PinnedProvider,
         display: Display | None,
         watch: Watch | None,
+        log_capture: LogCapture,
         metrics_push: "MetricsPush | None",
         clock: Clock,
         shutdown_timeout_seconds: float,
@@ -60,6 +63,7 @@ class Observation:
         self._provider = provider
         self._display = display
         self._watch = watch
+        self._log_capture = log_capture
         self._metrics_push = metrics_push
         self._clock = clock
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
@@ -138,6 +142,7 @@ class Observation:
             self._pump.drain()
             self._finish(status, error)
         context.deactivate(self.active)
+        self._log_capture.end()
         if self._watch is not None:
             self._watch.end()
         self._pump.remove(self._live)
@@ -170,7 +175,10 @@ class Observation:
         facts = None
         if status is OperationStatus.FAILED and error is not None:
             facts = OperationError(
-                type=type(error).__qualname__, message=str(error), step=self._live.failed_at()
+                type=type(error).__qualname__,
+                message=str(error),
+                step=self._live.failed_at(),
+                traceback=traceback_of(error),
             )
         progress = self._live.finish(status, facts)
         ending = Ending(

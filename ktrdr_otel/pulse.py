@@ -10,13 +10,14 @@ import os
 import struct
 import threading
 from collections.abc import Mapping
+from threading import get_ident
 from typing import Any, Final, NamedTuple
 
 from ktrdr_otel import semconv
 
 SIZE: Final = 4096
 _WORDS: Final = struct.Struct("<8q")
-_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE = range(7)
+_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD = range(8)
 _STEP_AT, _PLACE_AT = 128, 2048
 _STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
 _BETWEEN: Final = "\x1f"
@@ -39,6 +40,7 @@ class Seen(NamedTuple):
     step: dict[str, str] | None  # the attributes of the step that was begun last, while it is open
     place: Mapping[str, Any] | None  # what the reader of the inbox said last
     active: int  # operations that run
+    thread: int  # `threading.get_ident` of who began the last step
 
 
 class Pulse:
@@ -74,6 +76,7 @@ class Pulse:
         words = self._words
         self._bytes[_STEP_AT : _STEP_AT + len(text)] = text
         words[_STEP_LENGTH] = len(text)
+        words[_THREAD] = get_ident()
         words[_STARTED] += 1
 
     def end_step(self) -> None:
@@ -115,7 +118,7 @@ class Pulse:
                 place = json.loads(bytes(self._bytes[_PLACE_AT : _PLACE_AT + length]))
             except ValueError:
                 place = None
-        return Seen((started, finished, ticked), step, place, words[_ACTIVE])
+        return Seen((started, finished, ticked), step, place, words[_ACTIVE], words[_THREAD])
 
     def close(self) -> None:
         """The page is given back; whoever else has it open keeps it."""

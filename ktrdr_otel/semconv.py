@@ -32,6 +32,13 @@ STALLED_EVENT: Final = "ktrdr.stalled"  # nothing moved from here on, for longer
 STALL_ACTIVITY: Final = "ktrdr.stall.activity"  # on that event: what the process did meanwhile
 STACKTRACE: Final = "code.stacktrace"  # OpenTelemetry's own; on that event: of all threads
 RESUMED_EVENT: Final = "ktrdr.resumed"  # and here it went on
+LOGGED_EVENT: Final = "ktrdr.logged"  # a warning, or worse, was logged in this span
+LOG_LEVEL: Final = "ktrdr.log.level"  # on that event: WARNING, ERROR, CRITICAL
+LOG_LOGGER: Final = "ktrdr.log.logger"
+LOG_MESSAGE: Final = "ktrdr.log.message"
+CODE_FILE_PATH: Final = "code.file.path"  # OpenTelemetry's own: where it was logged
+CODE_LINE_NUMBER: Final = "code.line.number"
+CODE_FUNCTION_NAME: Final = "code.function.name"
 ERROR_TYPE: Final = "error.type"  # OpenTelemetry's own: the exception's class
 
 STEP: Final = "ktrdr.step"  # the pipeline's step

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from ktrdr_otel import beside, context, semconv
 from ktrdr_otel.bridge.live import Listener, LiveOperation
+from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.bridge.pump import Pump
 from ktrdr_otel.bridge.units import progress_attributes
@@ -59,6 +60,7 @@ class Runtime:
         wake: SimpleQueue[None] = SimpleQueue()
         self.processor = ProgressSpanProcessor(self.inbox, wake)
         self.pump = Pump(self.inbox, wake, interval_seconds=settings.poll_interval_seconds)
+        self.log_capture = LogCapture()
         self._services: dict[str, OperationsService] = {}
         self._lock = threading.Lock()
         self._watches: dict[str, Watch] = {}
@@ -118,6 +120,7 @@ class Runtime:
         """The child shares no thread, no lock and no connection with its parent."""
         self._lock = threading.Lock()
         self.pump.forget_after_fork()
+        self.log_capture.forget_after_fork()
         for watch in self._watches.values():
             watch.forget_after_fork()
         self._watches.clear()
@@ -254,7 +257,12 @@ def begin(
         trace_export=None if queue is None else trace_export(queue.exporters, queue.live, root.span),
     )
     try:
-        service.begin(new, token.cancel, None if new.trace_export is None else queue)
+        service.begin(
+            new,
+            token.cancel,
+            logs=active.logs,
+            ledger=None if new.trace_export is None else queue,
+        )
     except BaseException:
         root.withdraw()
         context.deactivate(active)
@@ -285,6 +293,7 @@ def begin(
     if queue is not None:
         queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
     run.pump.add(live)
+    run.log_capture.begin()
     if watch is not None and run.pulse is not None:
         watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
     if metrics_push is not None:
@@ -298,6 +307,7 @@ def begin(
         provider=pinned,
         display=display,
         watch=watch,
+        log_capture=run.log_capture,
         metrics_push=metrics_push,
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,

@@ -14,6 +14,7 @@ from ktrdr_otel.bridge.units import rows_of, unit_of_checkpoint
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
+from ktrdr_otel.events import add_event
 from ktrdr_otel.operations.allowances import NOTHING_LEARNED, Allowance, Allowances
 from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_open, kind_of_row
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
@@ -27,6 +28,8 @@ from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.tracking import Track
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_LOOK_NS = 1_000_000_000
 
 
 class Listener(Protocol):
@@ -118,6 +121,8 @@ class LiveOperation:
         self._pulse = pulse
         self._moved_ns = clock.monotonic_ns()
         self._allowed_seconds: float | None = None
+        self._quiet_since_ns = self._settled_ns = self._moved_ns
+        self._quiet_ns = 0  # seen without a movement
         self._failed_at: str | None = None
         self._changed = True
         self.told: Progress | None = None  # the state that was recorded last; for readers in other threads
@@ -256,6 +261,7 @@ class LiveOperation:
                         "hold_seconds": self._held_seconds(),
                     }
                 )
+        self._say_stalled()
 
     def forgo(self, progress_type: str) -> None:
         """The rest of the units of that type will not come."""
@@ -360,7 +366,26 @@ class LiveOperation:
         if root is not None:
             for name, at_ns in ((semconv.STALLED_EVENT, since_ns), (semconv.RESUMED_EVENT, until_ns)):
                 told_at = wall_ns - (now_ns - at_ns)
-                root.span.add_event(name, {semconv.PROGRESS_MESSAGE: message}, timestamp=told_at)
+                add_event(root.span, name, {semconv.PROGRESS_MESSAGE: message}, at_ns=told_at)
+
+    def _say_stalled(self) -> None:
+        """The program's own log says it once while it lasts, where a thread of ours can run."""
+        now_ns = self._clock.monotonic_ns()
+        if self._moved_ns != self._quiet_since_ns:
+            self._quiet_since_ns, self._quiet_ns = self._moved_ns, 0
+        before_ns = self._quiet_ns
+        # A longer gap is no silence that was seen: the process was stopped, or nobody but one thread could run.
+        self._quiet_ns += min(now_ns - self._settled_ns, _LONGEST_LOOK_NS)
+        self._settled_ns = now_ns
+        allowed = self._allowed_seconds
+        if allowed is not None and before_ns / 1e9 <= allowed < self._quiet_ns / 1e9:
+            message = self._bridge.message or "what comes before its first step"
+            logger.warning(
+                "operation %s is stalled: it has not moved for %.1f s in %s",
+                self.operation_id,
+                self._quiet_ns / 1e9,
+                message,
+            )
 
     def _remaining_seconds(self) -> float | None:
         if self._status.is_terminal or not self._bridge.has_plan:

@@ -1,6 +1,7 @@
 """`ktrdr-otel drill`: a job that really stalls, hangs, freezes or dies, to see what that looks like."""
 
 import ctypes
+import logging
 import os
 import shlex
 import signal
@@ -14,6 +15,8 @@ from typing import Annotated, Final
 import typer
 
 from ktrdr_otel.cli.output import Database, told
+
+logger = logging.getLogger("drill")  # the program's, as far as anyone knows
 
 _STUCK_SECONDS: Final = 18.0
 _ITEMS: Final = 40
@@ -71,6 +74,7 @@ def drill(
                 total_indicators=_ITEMS,
             ):
                 if index == _ITEMS // 2:
+                    logger.warning("the bars of AAPL have a gap")
                     _HAPPENS[kind]()
                 else:
                     time.sleep(0.2)
@@ -122,7 +126,8 @@ def freeze() -> None:
 
 
 def die() -> None:
-    """Killed without a word."""
+    """Killed without a word, a second after the last that it said."""
+    time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -137,7 +142,7 @@ _WHAT: Final = {
     Drill.WAIT: f"One step will wait {_STUCK_SECONDS:.0f} s for somebody who does not come.",
     Drill.SLOW: "Steps will be slow, none beyond its allowance: nothing is stalled.",
     Drill.FREEZE: f"The process will be stopped by a signal for {_STUCK_SECONDS:.0f} s.",
-    Drill.KILL: "The process will be killed by SIGKILL in about four seconds.",
+    Drill.KILL: "The process will be killed by SIGKILL in about five seconds.",
     Drill.FAIL: "One step will raise an exception in about four seconds.",
 }
 _HAPPENS: Final[dict[Drill, Callable[[], None]]] = {

@@ -1,13 +1,12 @@
 """`ktrdr-otel operations`: what runs, what ran, and stopping it."""
 
-import shlex
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json, service
-from ktrdr_otel.operations.models import Operation, OperationStatus, Stall
+from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json
+from ktrdr_otel.operations.models import Operation, OperationStatus
 
 operations = typer.Typer(
     help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
@@ -53,10 +52,34 @@ def show(
         if as_json:
             print_json(operation_json(operation))
             return
+        from ktrdr_otel.cli.facts import NEWEST_LOGS, facts
         from ktrdr_otel.display.base import printable
 
-        for name, value in _facts(operation):
+        samples = opened.samples(operation_id)
+        logs = opened.logs(operation_id, newest=NEWEST_LOGS)
+        for name, value in facts(operation, samples, logs, datetime.now(UTC)):
             typer.echo(f"{name:<14}{printable(value)}")
+
+
+@operations.command()
+def logs(
+    operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
+) -> None:
+    """List the last 200 records that the program has logged, with the step of each."""
+    from ktrdr_otel.operations.json_form import log_line_json
+
+    with operations_of(database, url) as opened:
+        found = opened.logs(operation_id)
+    if as_json:
+        print_json([log_line_json(line) for line in found])
+    elif not found:
+        typer.echo(f"operation {operation_id} has logged nothing")
+    else:
+        from ktrdr_otel.cli.facts import log_text
+        from ktrdr_otel.display.base import printable
+
+        for line in found:
+            typer.echo(printable(log_text(line)))
 
 
 @operations.command()
@@ -132,11 +155,11 @@ def _code(operation: Operation) -> int:
 
 
 @operations.command()
-def stack(operation_id: OperationId, database: Database = None) -> None:
-    """Print the stacks of all threads of a running operation on this machine, now."""
+def stack(operation_id: OperationId, database: Database = None, url: Url = None) -> None:
+    """Print the stacks of all threads of a running operation now, on this machine or on the server's."""
     from ktrdr_otel.display.base import printable
 
-    with service(database) as opened:
+    with operations_of(database, url) as opened:
         taken = opened.stack(operation_id)
     if not taken.is_there:
         fail(taken.text)
@@ -167,72 +190,3 @@ def watch(
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
     raise typer.Exit(0 if status is OperationStatus.COMPLETED else 1)
-
-
-def _facts(operation: Operation) -> list[tuple[str, str]]:
-    from ktrdr_otel.clock import isoformat
-    from ktrdr_otel.display.base import seconds_text
-    from ktrdr_otel.operations.sentence import sentence_of
-
-    now = datetime.now(UTC)
-    facts = [
-        ("operation", operation.operation_id),
-        ("name", operation.name),
-        ("type", operation.operation_type),
-        ("status", ", ".join([operation.status.value, *_conditions(operation)])),
-        ("progress", f"{operation.percentage:.1f} %"),
-        ("at", operation.message),
-        ("units", f"{operation.items_completed} of {operation.items_planned or '?'}"),
-        ("started", isoformat(operation.started_at)),
-        (
-            "took" if operation.ended_at else "running for",
-            seconds_text(max(((operation.ended_at or now) - operation.started_at).total_seconds(), 0.0)),
-        ),
-    ]
-    if operation.slow or operation.stalled or operation.suspended:
-        facts.append(("stands", sentence_of(operation, now)))
-    if operation.stall is not None:
-        facts.extend(_stall(operation.stall))
-    if operation.last_progress_at is not None and operation.ended_at is None:
-        since = max((now - operation.last_progress_at).total_seconds(), 0.0)
-        facts.append(("last progress", f"{seconds_text(since)} ago"))
-    if operation.estimated_remaining_seconds is not None:
-        facts.append(("remaining", seconds_text(operation.estimated_remaining_seconds)))
-    facts.append(("trace", operation.trace_id or "none"))
-    facts.extend(_ending(operation))
-    facts.append(("next", _next(operation)))
-    return facts
-
-
-def _stall(stall: Stall) -> list[tuple[str, str]]:
-    from ktrdr_otel.clock import isoformat
-
-    until = "now" if stall.until is None else isoformat(stall.until)
-    facts = [
-        ("stall", f"{isoformat(stall.since)} to {until} in {stall.step}"),
-        ("activity", stall.activity),
-    ]
-    return facts + [
-        ("stack" if line == 0 else "", text) for line, text in enumerate(stall.stack.splitlines())
-    ]
-
-
-def _conditions(operation: Operation) -> list[str]:
-    return [name for name in ("slow", "stalled", "suspended") if getattr(operation, name)]
-
-
-def _ending(operation: Operation) -> list[tuple[str, str]]:
-    facts = []
-    if operation.error is not None:
-        facts.append(("failed in", operation.error.step or "?"))
-        facts.append(("error", f"{operation.error.type}: {operation.error.message}"))
-    if operation.lost_reason is not None:
-        facts.append(("lost", operation.lost_reason))
-    if operation.cancel_reason is not None:
-        facts.append(("cancelled", operation.cancel_reason))
-    return facts
-
-
-def _next(operation: Operation) -> str:
-    command = "checkpoints" if operation.status.is_terminal else "cancel"
-    return f"ktrdr-otel operations {command} {shlex.quote(operation.operation_id)}"

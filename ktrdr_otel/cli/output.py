@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import typer
 
 from ktrdr_otel import beside
+from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.display.base import printable
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import KtrdrOtelError, StoreError
+from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
+from ktrdr_otel.operations.samples import Sample
 
 if TYPE_CHECKING:
     from ktrdr_otel.operations.service import OperationsService
+    from ktrdr_otel.operations.stack import StackTaken
 
 USAGE = 2  # exit code of what a user can mend
 
@@ -59,6 +63,18 @@ class Operations(Protocol):
 
     def checkpoints(self, operation_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Checkpoint]:
         """Checkpoints of a higher sequence than `after`, in order."""
+        ...
+
+    def logs(self, operation_id: str, *, newest: int = KEPT_LOGS) -> Sequence[LogLine]:
+        """So many of its last log records, in order."""
+        ...
+
+    def samples(self, operation_id: str) -> Sequence[Sample]:
+        """What its process used, in order, the newest as it was."""
+        ...
+
+    def stack(self, operation_id: str) -> "StackTaken":
+        """All threads of the operation's process, taken now, or why there are none."""
         ...
 
     def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:

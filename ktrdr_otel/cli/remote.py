@@ -9,9 +9,13 @@ from typing import Any, Final
 import httpx
 from httpx_sse import SSEError, connect_sse
 
+from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.errors import StoreError, StoreUnavailableError, UnknownOperationError
-from ktrdr_otel.operations.json_form import checkpoint_of, operation_of
+from ktrdr_otel.operations.json_form import checkpoint_of, log_line_of, operation_of, sample_of
+from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
+from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.stack import StackTaken
 
 _TIMEOUT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 30.0  # a stream says something every 10 s
@@ -57,6 +61,24 @@ class RemoteOperations:
             found.extend(checkpoint_of(operation_id, form) for form in page["checkpoints"])
             cursor = page["next"]
         return found
+
+    def logs(self, operation_id: str, *, newest: int = KEPT_LOGS) -> Sequence[LogLine]:
+        """So many of its last log records, in order; raises `UnknownOperationError`."""
+        found = self._get(f"{_path(operation_id)}/logs", limit=newest)
+        return [log_line_of(form) for form in found["logs"]]
+
+    def samples(self, operation_id: str) -> Sequence[Sample]:
+        """What its process used, in order, the newest as it was; raises `UnknownOperationError`."""
+        return [sample_of(form) for form in self._get(f"{_path(operation_id)}/samples")["samples"]]
+
+    def stack(self, operation_id: str) -> StackTaken:
+        """All threads of the operation's process, taken now, or why there are none; raises `UnknownOperationError`."""
+        with self._told(operation_id):
+            answer = self._ask(f"{_path(operation_id)}/stack")
+            if answer.status_code == httpx.codes.CONFLICT:
+                return StackTaken(False, str(answer.json()["detail"]))
+            answer.raise_for_status()
+            return StackTaken(True, str(answer.json()["stack"]))
 
     def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
         """The operation will stop at its next checkpoint; raises `UnknownOperationError`."""
@@ -111,12 +133,15 @@ class RemoteOperations:
     def _get(self, path: str, **params: Any) -> Any:
         wanted = {name: value for name, value in params.items() if value is not None}
         with self._told(path.split("/")[4] if path.count("/") > 3 else ""):
-            try:
-                answer = self._client.get(path, params=wanted)
-            except httpx.TransportError as error:
-                raise StoreUnavailableError(self._url, f"does not answer: {error}") from error
+            answer = self._ask(path, **wanted)
             answer.raise_for_status()
             return answer.json()
+
+    def _ask(self, path: str, **params: Any) -> httpx.Response:
+        try:
+            return self._client.get(path, params=params)
+        except httpx.TransportError as error:
+            raise StoreUnavailableError(self._url, f"does not answer: {error}") from error
 
     @contextmanager
     def _told(self, operation_id: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from ktrdr_otel.display.base import printable, seconds_text
 from ktrdr_otel.display.picture import COLOURS
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
+from ktrdr_otel.operations.sentence import sentence_of
 
 _UNCUT = 100_000  # columns, where a program reads: it gets every name whole
 _NARROW = 90
@@ -39,7 +40,7 @@ def operations_table(found: Sequence[Operation]) -> None:
             f"{operation.percentage:.1f}",
             *([started] if roomy else []),
             seconds_text(max(took.total_seconds(), 0.0)),
-            Text(printable(operation.message)),
+            Text(printable(_at(operation, now))),
         )
     console.print(table)
 
@@ -78,10 +79,21 @@ def _add_text_column(table: Table, name: str) -> None:
 
 
 def _state(operation: Operation) -> Text:
-    for condition in ("suspended", "stalled"):
-        if operation.status is OperationStatus.RUNNING and getattr(operation, condition):
-            return Text(condition, style="yellow")
+    condition = _condition(operation)
+    if condition is not None:
+        return Text(condition, style="yellow")
     return Text(operation.status.value, style=COLOURS[operation.status])
+
+
+def _at(operation: Operation, now: datetime) -> str:
+    """Where it is; of one that stands still also since when, and what its process does meanwhile."""
+    return operation.message if _condition(operation) is None else sentence_of(operation, now)
+
+
+def _condition(operation: Operation) -> str | None:
+    if operation.status is not OperationStatus.RUNNING:
+        return None
+    return next((each for each in ("suspended", "stalled", "slow") if getattr(operation, each)), None)
 
 
 def _what(checkpoint: Checkpoint) -> str:

@@ -55,6 +55,7 @@ def operation_json(operation: Operation) -> dict[str, Any]:
             "step": stall.step,
             "activity": stall.activity,
             "stack": stall.stack,
+            "noticed_at": None if stall.noticed_at is None else isoformat(stall.noticed_at),
         }
     if operation.error is not None:
         error = operation.error
@@ -161,6 +162,7 @@ def stall_of(form: Mapping[str, Any]) -> Stall:
         step=form["step"],
         activity=form["activity"],
         stack=form["stack"],
+        noticed_at=_moment(form.get("noticed_at")),
     )
 
 

@@ -1,15 +1,14 @@
 """What a program logs while it is observed: the last records of each operation are kept as evidence."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ktrdr_otel import semconv
+from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.progress.messages import describe
-
-KEPT: Final = 200  # records per operation; the oldest go first
 
 
 class Logged(NamedTuple):
@@ -35,6 +34,14 @@ class Logged(NamedTuple):
 
 
 LogInbox = deque[Logged]
+
+
+def by_operation(logged: Iterable[Logged]) -> dict[str, LogInbox]:
+    """Per operation the last records that are worth keeping, in order."""
+    kept: dict[str, LogInbox] = {}
+    for record in logged:
+        kept.setdefault(record.operation_id, deque(maxlen=KEPT_LOGS)).append(record)
+    return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

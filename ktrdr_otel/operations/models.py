@@ -88,6 +88,7 @@ class Stall:
     step: str  # the words for what it stood still in
     activity: str  # what its process did meanwhile
     stack: str  # all threads, or why there is no stack
+    noticed_at: datetime | None = None  # when it was told from a pause: the stack is of then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

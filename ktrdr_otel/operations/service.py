@@ -3,12 +3,14 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ktrdr_otel.clock import Clock, utc_from_ns
+from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.operations import lease
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.durations import Kind
+from ktrdr_otel.operations.logs import LogInbox, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
     Ending,
@@ -18,7 +20,8 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
-from ktrdr_otel.operations.stack import py_spy
+from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.stack import StackTaken, py_spy
 from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
@@ -34,13 +37,6 @@ logger = logging.getLogger(__name__)
 _NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
-
-
-class StackTaken(NamedTuple):
-    """The stacks of a process, or why there are none."""
-
-    is_there: bool
-    text: str
 
 
 ProgressListener = Callable[[str, Progress], None]
@@ -66,15 +62,22 @@ class OperationsService:
         self,
         new: NewOperation,
         on_cancel_requested: Callable[[str], None],
+        *,
+        logs: LogInbox | None = None,
         ledger: ExportLedger | None = None,
     ) -> None:
-        """The operation is stored as running.
+        """The operation is stored as running, and from now on what comes into `logs`.
 
         `on_cancel_requested` hears the reason, in the writer's thread, when somebody asks it to stop; the `ledger` is
         asked there how far the export of its spans is. Raises `OperationExistsError` and `StoreUnavailableError`.
         """
         self._store.create(new, wall_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns())
-        self._writer.begin(new.operation_id, on_cancel_requested, ledger)
+        self._writer.begin(
+            new.operation_id,
+            on_cancel_requested,
+            logs=LogInbox() if logs is None else logs,
+            ledger=ledger,
+        )
 
     def adopt(self, new: NewOperation) -> None:
         """The operation, which runs elsewhere and is reported to us, is stored as running.
@@ -155,6 +158,17 @@ class OperationsService:
         Raises `UnknownOperationError`.
         """
         return self._store.checkpoints(operation_id, after=after, limit=limit)
+
+    def logs(self, operation_id: str, *, newest: int = KEPT_LOGS) -> Sequence[LogLine]:
+        """So many of its last log records, in order; raises `UnknownOperationError`."""
+        return self._store.logs(operation_id, newest=newest)
+
+    def samples(self, operation_id: str, *, most: int = 240) -> Sequence[Sample]:
+        """What its process used, in order, the newest as it was; a long run's are put together.
+
+        Raises `UnknownOperationError`.
+        """
+        return self._store.samples(operation_id, most=most)
 
     def following(self, operation_ids: Iterable[str], *, after_key: int) -> tuple[Sequence[Operation], int]:
         """Those operations, all that run, and all that began after that key; and the highest key so far."""

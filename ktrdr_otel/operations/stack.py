@@ -9,31 +9,54 @@ import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _TRIES = 3  # threads that come and go while it looks make it fail
 _TIMEOUT_SECONDS = 2.0
 _DEEPEST = 40  # frames per thread that are kept
 
 
+class StackTaken(NamedTuple):
+    """The stacks of a process, as text, or why there are none."""
+
+    is_there: bool
+    text: str
+
+
+class Worker(NamedTuple):
+    """A thread that works."""
+
+    os_thread_id: int
+    where: str  # its innermost frame: in function, file:line
+
+
 class Stacks:
-    """All threads of a process at one moment; the first is the one that runs the program."""
+    """All threads of a process at one moment: the main one first, ours last."""
 
     def __init__(self, threads: list[dict[str, Any]]) -> None:
-        self._threads = sorted(
-            threads, key=lambda each: (each.get("thread_name") != "MainThread", _is_ours(each))
-        )
+        self._threads = sorted(threads, key=lambda each: (_is_ours(each), not _is_main(each)))
 
-    @property
-    def where(self) -> str | None:
-        """The innermost frame of the thread that works, as `function, file:line`."""
-        for thread in self._threads:
-            frames = thread.get("frames") or []
-            if frames and not _is_ours(thread):
-                frame = frames[0]
-                file = frame.get("short_filename") or frame.get("filename")
-                return f"in {frame.get('name')}, {file}:{frame.get('line')}"
-        return None
+    def worker(self, step_thread: int) -> Worker | None:
+        """The thread that works, as far as one can say.
+
+        One that uses the processor or holds the interpreter's lock, else the one that began the step: the main thread
+        often only waits for another.
+        """
+        seen = [thread for thread in self._threads if thread.get("frames") and not _is_ours(thread)]
+        if not seen:
+            return None
+        thread = min(
+            seen,
+            key=lambda each: (
+                not (each.get("active") or each.get("owns_gil")),
+                each.get("thread_id") != step_thread,
+            ),
+        )
+        frame = thread["frames"][0]
+        file = frame.get("short_filename") or frame.get("filename")
+        return Worker(
+            int(thread.get("os_thread_id") or 0), f"in {frame.get('name')}, {file}:{frame.get('line')}"
+        )
 
     def text(self) -> str:
         """Each thread with its frames, the innermost first."""
@@ -71,6 +94,10 @@ def take(py_spy: str | None, pid: int) -> "Stacks | str":
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             why = str(error).splitlines()[0]
     return f"no stack: py-spy failed ({why})"
+
+
+def _is_main(thread: dict[str, Any]) -> bool:
+    return thread.get("thread_name") == "MainThread"
 
 
 def _is_ours(thread: dict[str, Any]) -> bool:

@@ -3,12 +3,13 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.errors import StoreError, StoreUnavailableError
 from ktrdr_otel.operations.durations import Learned
+from ktrdr_otel.operations.logs import Logged, LogInbox, by_operation
 from ktrdr_otel.operations.models import Ending, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch, OperationStore
 from ktrdr_otel.operations.step_row import OPERATION, StepRow
@@ -55,6 +56,7 @@ class Writer:
         self._progress: dict[str, Progress] = {}
         self._open: dict[int, str] = {}  # span ids stored as open -> their operation
         self._on_cancel: dict[str, Callable[[str], None]] = {}
+        self._logs: dict[str, LogInbox] = {}
         self._learned: dict[str, Learned] = {}
         self._ledgers: dict[str, tuple[ExportLedger, int]] = {}  # and the place that is stored
         self._stored_endings: dict[str, threading.Event] = {}
@@ -65,14 +67,21 @@ class Writer:
         self.health = WriterHealth()
 
     def begin(
-        self, operation_id: str, on_cancel: Callable[[str], None], ledger: ExportLedger | None = None
+        self,
+        operation_id: str,
+        on_cancel: Callable[[str], None],
+        *,
+        logs: LogInbox,
+        ledger: ExportLedger | None = None,
     ) -> None:
-        """The operation's heart beats; `on_cancel` hears the reason when somebody wants to stop it.
+        """The operation's heart beats, and what comes into `logs` is stored.
 
-        What the `ledger` says of the export of its spans is stored with them.
+        `on_cancel` hears the reason when somebody wants to stop it. What the `ledger` says of the export of its spans
+        is stored with them.
         """
         with self._lock:
             self._on_cancel[operation_id] = on_cancel
+            self._logs[operation_id] = logs
             if ledger is not None:
                 self._ledgers[operation_id] = (ledger, 0)
             self._learned[operation_id] = Learned()
@@ -128,7 +137,7 @@ class Writer:
         refused = len(batch.started) + len(batch.finished) + len(batch.closed) + len(batch.rows)
         self.health.dropped_checkpoints += refused
         logger.warning("%d checkpoints are not stored, the store refuses them: %s", refused, error)
-        batch.started, batch.finished, batch.closed, batch.rows = [], [], [], []
+        batch.started, batch.finished, batch.closed, batch.rows, batch.logs = [], [], [], [], []
         try:
             self._store.write(batch)
         except Exception as again:
@@ -143,6 +152,7 @@ class Writer:
         self._thread = None
         self._on_cancel.clear()
         self._ledgers.clear()
+        self._logs.clear()
         self._units.clear()
         self._rows.clear()
         self._progress.clear()
@@ -188,6 +198,7 @@ class Writer:
         for operation_id in list(self._progress):
             batch.progress[operation_id] = self._progress.pop(operation_id)
         self._read_ledgers(batch)
+        batch.logs = [*batch.logs, *self._logged()]
         batch.wall_ns, batch.monotonic_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
         if batch.monotonic_ns >= self._next_beat_ns:
             batch.beating = list(self._on_cancel)
@@ -201,6 +212,11 @@ class Writer:
                 batch.confirmed[operation_id] = confirmed
             for marked_in, span_id in ledger.take_marked():
                 batch.marked.setdefault(marked_in, []).append(span_id)
+
+    def _logged(self) -> Iterator[Logged]:
+        for logs in self._logs.values():
+            for _ in range(len(logs)):
+                yield logs.popleft()
 
     def _learned_from(self, batch: Batch) -> Learned | None:
         """Only what completed teaches: a cancelled or failed run ended in the middle of something."""
@@ -227,6 +243,7 @@ class Writer:
         for operation_id in batch.endings:
             self._on_cancel.pop(operation_id, None)
             self._ledgers.pop(operation_id, None)
+            self._logs.pop(operation_id, None)
             self._learned.pop(operation_id, None)
             self._open = {span: owner for span, owner in self._open.items() if owner != operation_id}
             event = self._stored_endings.pop(operation_id, None)
@@ -241,6 +258,7 @@ class Writer:
         for operation_id, progress in batch.progress.items():
             self._progress.setdefault(operation_id, progress)
         batch.progress = {}
+        batch.logs = [record for kept in by_operation(batch.logs).values() for record in kept]
         batch.beating = ()
         batch.learned = None
         self._waiting = batch

@@ -9,10 +9,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ktrdr_otel import semconv
+from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.display.strict_json import strict_json
 from ktrdr_otel.errors import StoreError, UnknownOperationError
 from ktrdr_otel.metrics.prometheus import PrometheusFace
-from ktrdr_otel.operations.json_form import checkpoint_json, operation_json
+from ktrdr_otel.operations.json_form import checkpoint_json, log_line_json, operation_json, sample_json
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.server.forms import (
@@ -20,10 +21,12 @@ from ktrdr_otel.server.forms import (
     CancelRequested,
     CheckpointsPage,
     Health,
+    LogsPage,
     MetricsPage,
     OperationForm,
     OperationsPage,
     Problem,
+    SamplesPage,
     StackForm,
 )
 from ktrdr_otel.server.hub import Hub
@@ -141,6 +144,24 @@ def list_metrics(
     """List loss, accuracy and learning rate, epoch by epoch."""
     found = backend.service.measured(operation_id, after=after, limit=limit + 1)
     return as_json({"metrics": [_metrics_form(each) for each in found[:limit]], "next": _next(found, limit)})
+
+
+@operations_api.get("/{operation_id}/logs", response_model=LogsPage, responses=UNKNOWN)
+def list_logs(
+    backend: Asked, operation_id: OperationId, limit: Annotated[int, Query(ge=1, le=KEPT_LOGS)] = KEPT_LOGS
+) -> Response:
+    """List the last records that the program has logged, with the step of each."""
+    found = backend.service.logs(operation_id, newest=limit)
+    return as_json({"logs": [log_line_json(each) for each in found]})
+
+
+@operations_api.get("/{operation_id}/samples", response_model=SamplesPage, responses=UNKNOWN)
+def list_samples(
+    backend: Asked, operation_id: OperationId, limit: Annotated[int, Query(ge=2, le=1000)] = 240
+) -> Response:
+    """List CPU and memory of an operation's process; the newest sample is the last."""
+    found = backend.service.samples(operation_id, most=limit)
+    return as_json({"samples": [sample_json(each) for each in found]})
 
 
 @operations_api.post(

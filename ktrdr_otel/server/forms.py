@@ -13,11 +13,12 @@ class PhaseForm(BaseModel):
 
 
 class ErrorForm(BaseModel):
-    """The exception that ended it."""
+    """The exception that ended it; of an operation also the traceback, and what its other threads did then."""
 
     type: str
     message: str
     step: str | None = None
+    traceback: str | None = None
 
 
 class StallForm(BaseModel):
@@ -28,6 +29,7 @@ class StallForm(BaseModel):
     step: str
     activity: str
     stack: str
+    noticed_at: str | None = Field(description="when it was told from a pause; the stack is of then")
 
 
 class LinksForm(BaseModel):
@@ -125,6 +127,40 @@ class MetricsPage(BaseModel):
 
     metrics: list[MetricsForm]
     next: int | None = Field(description="the cursor of the next page; null on the last")
+
+
+class LogForm(BaseModel):
+    """A record that the program has logged, as it was logged."""
+
+    sequence: int
+    at: str
+    level: str
+    logger: str
+    message: str
+    trace_id: str | None
+    span_id: str | None
+    step: str | None = Field(description="the words for the step in which it was logged")
+
+
+class LogsPage(BaseModel):
+    """The last log records, in order."""
+
+    logs: list[LogForm]
+
+
+class SampleForm(BaseModel):
+    """What an operation's process used at a moment."""
+
+    at: str
+    cpu_share: float = Field(description="cores that were busy since the sample before")
+    rss_bytes: int
+    limit_bytes: int | None = Field(description="of its cgroup")
+
+
+class SamplesPage(BaseModel):
+    """Samples in order; of a long run neighbours are put together: mean CPU share, highest memory."""
+
+    samples: list[SampleForm]
 
 
 class CancelForm(BaseModel):

@@ -1,12 +1,13 @@
 """The last log records of operations, and what their processes used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Select, delete, func, select
 
 from ktrdr_otel.clock import utc_from_ns
-from ktrdr_otel.operations.logs import KEPT, Logged, LogLine
+from ktrdr_otel.context import KEPT_LOGS
+from ktrdr_otel.operations.logs import Logged, LogLine
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import storable
 from ktrdr_otel.storage.bulk import BulkInsert
@@ -18,19 +19,19 @@ _LOG_COLUMNS: Final = (
 
 
 class Evidence:
-    """Keeps the last `KEPT` log records of each operation."""
+    """Keeps the last `KEPT_LOGS` records of each operation."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._insert = BulkInsert("logs", _LOG_COLUMNS, dialect)
 
-    def keep(self, connection: Connection, operation_key: int, logged: Sequence[Logged]) -> None:
+    def keep(self, connection: Connection, operation_key: int, logged: Iterable[Logged]) -> None:
         """The records are stored, and those that they push out are gone."""
-        self._insert.run(connection, [_row(operation_key, record) for record in logged[-KEPT:]])
+        self._insert.run(connection, [_row(operation_key, record) for record in logged])
         last_out = (
             select(logs.c.sequence)
             .where(logs.c.operation_key == operation_key)
             .order_by(logs.c.sequence.desc())
-            .offset(KEPT)
+            .offset(KEPT_LOGS)
             .limit(1)
             .scalar_subquery()
         )

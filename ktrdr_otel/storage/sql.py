@@ -27,7 +27,7 @@ from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
 from ktrdr_otel.operations.allowances import p99_seconds
 from ktrdr_otel.operations.durations import Cells, Kind, means
-from ktrdr_otel.operations.logs import Logged, LogLine
+from ktrdr_otel.operations.logs import LogLine, by_operation
 from ktrdr_otel.operations.models import (
     Checkpoint,
     CheckpointStatus,
@@ -85,8 +85,8 @@ class SqlOperationStore:
         cells = {} if batch.learned is None else batch.learned.cells()
         with self._database.writing(durable=bool(batch.endings)) as connection:
             self._write_checkpoints(connection, batch)
-            if batch.logs:
-                self._write_logs(connection, batch.logs)
+            for operation_id, logged in by_operation(batch.logs).items():
+                self._evidence.keep(connection, self._key_of(connection, operation_id), logged)
             for operation_id, progress in batch.progress.items():
                 self._update(connection, operation_id, rows.progress_values(progress))
             for operation_id, (kind, name) in batch.names.items():
@@ -399,13 +399,6 @@ class SqlOperationStore:
             for operation_id in {step[OPERATION] for step in steps}:
                 self._key_of(connection, operation_id)
             self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
-
-    def _write_logs(self, connection: Connection, logged: Sequence[Logged]) -> None:
-        by_key: dict[int, list[Logged]] = {}
-        for record in logged:
-            by_key.setdefault(self._key_of(connection, record.operation_id), []).append(record)
-        for key, records in by_key.items():
-            self._evidence.keep(connection, key, records)
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
         kept = {column: storable(value) for column, value in values.items()}

@@ -60,6 +60,10 @@ class Process:
         fields = stat[stat.rindex(b")") + 2 :].split()
         return Load(fields[0] in (b"T", b"t"), (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND, rss)
 
+    def runnable_threads(self) -> set[int]:
+        """The ids of its threads that would run if each had a core of its own."""
+        return {int(thread.name) for thread in (self._folder / "task").glob("*") if _state(thread) == b"R"}
+
     def death(self) -> str:
         """How it died, as far as anyone can know."""
         # The kernel tells once the parent has taken the status; one that never does leaves it unknown.
@@ -99,6 +103,14 @@ class Process:
         except OSError as error:
             raise ProcessLookupError(self.pid) from error
         return int(stat[stat.rindex(b")") + 2 :].split()[index])
+
+
+def _state(thread: Path) -> bytes | None:
+    try:
+        stat = (thread / "stat").read_bytes()
+    except OSError:
+        return None  # it has just ended
+    return stat[stat.rindex(b")") + 2 :][:1]
 
 
 def allow_tracing_by(pid: int) -> None:

@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from collections import deque
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ktrdr_otel import semconv
 from ktrdr_otel.operations import stack
+from ktrdr_otel.operations.samples import activity
 from ktrdr_otel.operations.stalls import Condition, Silence, judge
 from ktrdr_otel.progress.messages import describe
 from ktrdr_otel.pulse import Pulse, Seen
@@ -23,7 +25,8 @@ from ktrdr_otel.watcher.record import Record
 _LOOK_SECONDS = 0.25
 _SAMPLE_SECONDS = 5.0
 _IDLE_SECONDS = 2.0  # without an operation, before it goes
-_BUSY_SHARE = 0.5  # of one core, from which on a process is said to be busy
+_THREADS_SECONDS = 5.0  # before an allowance is used up, in which threads are looked at
+_MOST_LOOKS = int(_THREADS_SECONDS / _LOOK_SECONDS)
 _TRIES = 20  # to say of what a process died while the store is busy
 
 
@@ -41,6 +44,8 @@ class Watcher:
         self._stall: dict[str, Any] | None = None
         self._stalled_at: object = None  # the pulse as it stood still
         self._is_suspended = False
+        self._memory_limit: int | None = None
+        self._runnable: deque[set[int]] = deque(maxlen=_MOST_LOOKS)  # threads, look by look, before a stall
         self._beat_at = self._sample_at = 0.0
         self._idle_since: float | None = None
 
@@ -74,6 +79,7 @@ class Watcher:
             self._goes_on()
         self._suspend(is_stopped=load.is_stopped)
         what, allowance, slow_after = self._under_way(seen)
+        self._look_at_threads(silent_for, allowance)
         if not load.is_stopped and judge(silent_for, allowance, slow_after) is Condition.STALLED:
             self._stalled(what, silent_for, seen.moved)
         if now >= self._beat_at:
@@ -82,15 +88,41 @@ class Watcher:
             self._record.beat(late_monotonic_ns=late)
         if now >= self._sample_at:
             self._sample_at = now + _SAMPLE_SECONDS
-            share = self._cpu_share(_SAMPLE_SECONDS)
             self._process.remember_oom_kills()
+            self._memory_limit = memory_limit(self._process.pid)
             for operation_id in self._record.running():
-                self._record.sample(
-                    operation_id,
-                    cpu_share=share,
-                    rss_bytes=load.rss_bytes,
-                    limit_bytes=memory_limit(self._process.pid),
-                )
+                self._sample(operation_id, now)
+
+    def _sample(self, operation_id: str, now: float) -> None:
+        """What the process used when it was seen last."""
+        if not self._loads:
+            return
+        looked_at, load = self._loads[-1]
+        self._record.sample(
+            operation_id,
+            at_ns=time.time_ns() - int((now - looked_at) * 1e9),
+            cpu_share=self._cpu_share(_SAMPLE_SECONDS),
+            rss_bytes=load.rss_bytes,
+            limit_bytes=self._memory_limit,
+        )
+
+    def _look_at_threads(self, silent_for: float, allowance: float) -> None:
+        """Which would run, for as long as a stall is near."""
+        if self._stall is not None:
+            return
+        if silent_for < allowance - min(allowance / 2, _THREADS_SECONDS):
+            self._runnable.clear()
+        else:
+            self._runnable.append(self._process.runnable_threads())
+
+    def _wanted_share(self, worker: stack.Worker | None) -> float:
+        """On a crowded machine who calculates gets little: its share alone would say that it waits.
+
+        Only of the thread that works: those that wait for the interpreter's lock wake up all the time.
+        """
+        if worker is None or not self._runnable:
+            return 0.0
+        return sum(worker.os_thread_id in looked for looked in self._runnable) / len(self._runnable)
 
     def _under_way(self, seen: Seen) -> tuple[str, float, float | None]:
         """Words for the step, its allowance, and after which time it is slow."""
@@ -117,15 +149,16 @@ class Watcher:
     def _stalled(self, what: str, silent_for: float, moved: object) -> None:
         if self._stall is not None:
             return
+        now = datetime.now(UTC)
         stacks = stack.take(self._config["py_spy"], self._process.pid)
-        activity = self._activity(silent_for)
-        where = None if isinstance(stacks, str) else stacks.where
-        since = datetime.fromtimestamp(time.time() - silent_for, UTC)
+        worker = None if isinstance(stacks, str) else stacks.worker(self._pulse.look().thread)
+        doing = activity(self._cpu_share(silent_for), self._wanted_share(worker))
         stall = {
-            "since": _moment(since),
+            "since": _moment(now - timedelta(seconds=silent_for)),
             "until": None,
+            "noticed_at": _moment(now),
             "step": what,
-            "activity": f"{activity}, {where}" if where else activity,
+            "activity": f"{doing}, {worker.where}" if worker else doing,
             "stack": stacks if isinstance(stacks, str) else stacks.text(),
         }
         for operation_id in self._record.running():
@@ -147,13 +180,6 @@ class Watcher:
                 self._record.suspended(operation_id, suspended=suspended)
             self._is_suspended = suspended
 
-    def _activity(self, seconds: float) -> str:
-        share = self._cpu_share(seconds)
-        if share >= _BUSY_SHARE:
-            cores = "one core" if share < 1.5 else f"{share:.0f} cores"
-            return f"{cores} busy ({share * 100:.0f} %)"
-        return f"waiting ({share * 100:.0f} % CPU)"
-
     def _cpu_share(self, seconds: float) -> float:
         """Cores that were busy over the last seconds, as far as it has looked."""
         if len(self._loads) < 2:
@@ -163,10 +189,11 @@ class Watcher:
         return max(last.cpu_seconds - first.cpu_seconds, 0.0) / max(now - then, 0.01)
 
     def _mourn(self) -> None:
-        reason = self._process.death()
+        died_at, reason = time.monotonic(), self._process.death()
         for attempt in range(_TRIES):
             try:
                 for operation_id in self._record.running():
+                    self._sample(operation_id, died_at)
                     self._record.lost(operation_id, reason)
                 self._close_traces()
                 return

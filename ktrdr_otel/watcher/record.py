@@ -42,12 +42,14 @@ class Record:
         """The process was stopped by a signal, or runs again."""
         self._do("suspended", operation_id=operation_id, suspended=suspended)
 
-    def sample(self, operation_id: str, *, cpu_share: float, rss_bytes: int, limit_bytes: int | None) -> None:
-        """What the process uses."""
+    def sample(
+        self, operation_id: str, *, at_ns: int, cpu_share: float, rss_bytes: int, limit_bytes: int | None
+    ) -> None:
+        """What the process used at that moment."""
         self._do(
             "sample",
             operation_id=operation_id,
-            at_ns=time.time_ns(),
+            at_ns=at_ns,
             cpu_share=cpu_share,
             rss_bytes=rss_bytes,
             limit_bytes=limit_bytes,

@@ -19,6 +19,7 @@ COMMAND = [sys.executable, "-m", "ktrdr_otel"]
 # One operation that does what its standard input says, line by line.
 _PUPPET = """
 import json
+import logging
 import sys
 import time
 from ktrdr_otel import checkpoint, observe
@@ -26,8 +27,11 @@ with observe(sys.argv[2], operation_type=sys.argv[3], operation_id=sys.argv[1], 
     for line in sys.stdin:
         command, word, keywords = json.loads(line)
         message = keywords.pop("message", None)
+        logged = keywords.pop("logged", None)
         while True:
             with checkpoint(word, **keywords):
+                if logged is not None:
+                    logging.getLogger("puppet").error(logged)
                 if command == "open":
                     sys.stdin.readline()
                 if command == "fail":
@@ -137,7 +141,10 @@ class Puppet:
         )
 
     def do(self, command: str, word: str, **keywords: Any) -> None:
-        """It makes a checkpoint of that word: a `step`, one that stays `open`, one to `fail`, or `on` and on."""
+        """It makes a checkpoint of that word: a `step`, one that stays `open`, one to `fail`, or `on` and on.
+
+        What is `logged` in it is an error; a failure has its `message`.
+        """
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([command, word, keywords]) + "\n")
         self.process.stdin.flush()

@@ -54,11 +54,17 @@ def page(shared: Server, open_page: OpenPage) -> Page:
             "409062",
         ),
         ("moment(null)", "null"),
+        ("memory(812 * 2 ** 20)", "812 MiB"),
+        ("memory(3 * 2 ** 29)", "1.5 GiB"),
+        ("activity(0.98)", "one core busy (98 %)"),
+        ("activity(3.9)", "4 cores busy (390 %)"),
+        ("activity(0.23)", "partly busy (23 % CPU)"),
+        ("activity(0)", "waiting (0 % CPU)"),
     ],
 )
 def test_numbers_and_times_are_said_as_people_read_them(call: str, said: str, page: Page) -> None:
     """Units fit the amount, microseconds survive, and 100 % is said of nothing that is not complete."""
-    names = "duration, ticking, percent, value, offset, moment"
+    names = "duration, ticking, percent, value, offset, moment, memory, activity"
     found: str = page.evaluate(f"import('/page/format.js').then(({{ {names} }}) => String({call}))")
     assert found.replace("\u202f", " ").replace("\u00a0", " ") == said
 

@@ -16,7 +16,7 @@ from tests.integration.terminal import Screen, run_in_terminal
 HOSTILE = "A\x1b[2J\n[red]\x9bm"
 
 RUNS = f"""
-import contextlib
+import contextlib, logging
 from ktrdr_otel import CancellationError, checkpoint, observe
 with observe("train momentum", operation_type="training", operation_id="well", display="off"):
     for index in range(1, 4):
@@ -25,6 +25,7 @@ with observe("train momentum", operation_type="training", operation_id="well", d
             pass
 with contextlib.suppress(ValueError), observe({HOSTILE!r}, operation_id="broken", display="off"):
     with checkpoint("load", item={HOSTILE!r}, index=1, total=2):
+        logging.getLogger("bars").warning({HOSTILE!r})
         raise ValueError({HOSTILE!r})
 with contextlib.suppress(CancellationError), observe("stopped", operation_id="stopped", display="off") as run:
     run.cancel("enough")
@@ -107,7 +108,23 @@ def test_show_says_where_it_broke_and_what_to_type_next(database: Path) -> None:
     assert facts["failed in"] == "Load A\\x1b[2J\\n[red]\\x9bm (1/2)"
     assert facts["error"] == "ValueError: A\\x1b[2J\\n[red]\\x9bm"
     assert len(facts["trace"]) == 32
-    assert facts["next"] == "ktrdr-otel operations checkpoints broken"
+    assert facts["traceback"] == "Traceback (most recent call last):"
+    assert facts["log"].endswith(
+        " WARNING bars: A\\x1b[2J\\n[red]\\x9bm  [Load A\\x1b[2J\\n[red]\\x9bm (1/2)]"
+    )
+    assert facts["next"] == "ktrdr-otel operations logs broken"
+
+
+def test_logs_are_listed_as_lines_and_as_json(database: Path) -> None:
+    """The words as they were for a program, on one line without control characters for a person."""
+    done = ktrdr_otel("operations", "logs", "broken", database=database)
+    [record] = answer(ktrdr_otel("operations", "logs", "broken", "--json", database=database))
+    none = ktrdr_otel("operations", "logs", "well", database=database)
+
+    assert done.stdout.count("\n") == 1
+    assert "WARNING bars: A\\x1b[2J" in done.stdout
+    assert (record["level"], record["logger"], record["message"]) == ("WARNING", "bars", HOSTILE)
+    assert none.stdout == "operation well has logged nothing\n"
 
 
 def test_show_json_has_the_names_as_they_were(database: Path) -> None:
@@ -150,7 +167,7 @@ def test_checkpoints_are_listed_as_json_and_as_a_table(database: Path) -> None:
     assert "ValueError: A\\x1b[2J\\n[red]\\x9bm" in table
 
 
-@pytest.mark.parametrize("command", ["show", "checkpoints", "cancel"])
+@pytest.mark.parametrize("command", ["show", "checkpoints", "logs", "cancel"])
 def test_an_unknown_id_is_one_line_and_exit_code_2(database: Path, command: str) -> None:
     """No traceback for what a user can mend, and no terminal code from what was typed."""
     done = ktrdr_otel("operations", command, "no\x1b[2Jsuch", database=database)

@@ -5,6 +5,7 @@ import gc
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,25 @@ def test_status_is_true_the_moment_it_is_asked_for(database: str) -> None:
             assert status["percentage"] == pytest.approx(min(25.0 * index, 99.9))
         assert status["items_planned"] == 4
         assert status["status"] == "running"
+
+
+def test_a_stall_is_a_line_of_the_programs_log_while_it_lasts(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, with the step; another one when it is over."""
+    monkeypatch.setenv("KTRDR_OTEL_STALL_UNKNOWN_SECONDS", "0.3")
+    with observe("load", operation_id="one", display="off", database=database) as operation:
+        with checkpoint("load", item="MSFT", index=1, total=2):
+            deadline = time.monotonic() + 20
+            while not caplog.messages:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            time.sleep(0.2)  # time in which it could be said again
+        operation.status()
+    stalled, resumed = caplog.messages
+    assert stalled.startswith("operation one is stalled: it has not moved for 0.")
+    assert stalled.endswith("in Load MSFT (1/2)")
+    assert resumed.startswith("operation one stood still for ")
 
 
 def test_an_inner_loop_does_not_move_the_outer_one(database: str) -> None:

@@ -18,6 +18,16 @@ export const operation = (id) => get(path(id), {}, { missing: null });
 /** The values of each epoch. */
 export const metrics = (id) => get(`${path(id)}/metrics`, {}, { missing: { metrics: [] } });
 
+/** The last records that its program has logged. */
+export const logs = async (id) => (await get(`${path(id)}/logs`, {}, { missing: { logs: [] } })).logs;
+
+/** CPU and memory of its process. */
+export const samples = async (id) =>
+  (await get(`${path(id)}/samples`, {}, { missing: { samples: [] } })).samples;
+
+/** What all threads of its process do now; the fault says why there is none. */
+export const stack = (id) => get(`${path(id)}/stack`);
+
 /** Where the server tells what happens to one operation, or to all. */
 export const events = (id) => (id ? `${ROOT}${path(id)}/events` : `${ROOT}/events`);
 
@@ -48,7 +58,7 @@ export async function cancel(id, reason) {
 
 const path = (id) => `/operations/${encodeURIComponent(id)}`;
 
-async function get(where, parameters, { missing } = {}) {
+async function get(where, parameters = {}, { missing } = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== undefined && value !== null && value !== "") query.set(name, value);

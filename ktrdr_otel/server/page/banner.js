@@ -24,6 +24,8 @@ function notices(operation) {
       tone: "bad",
       title: error ? `${error.type}: ${error.message}` : "It failed.",
       text: error?.step ? `at: ${error.step}` : "",
+      stack: error?.traceback,
+      summary: "Where it broke: the traceback",
     });
   if (operation.status === "lost")
     found.push({
@@ -81,18 +83,19 @@ function create({ key }) {
     element(
       "details",
       { hidden: true },
-      element("summary", {}, "What it was doing: the stack"),
+      element("summary", {}),
       element("pre", { tabindex: "0", "aria-label": "Stack" }),
     ),
   );
 }
 
-function fill(node, { tone, title, text, stack }) {
+function fill(node, { tone, title, text, stack, summary = "What it was doing: the stack" }) {
   const [heading, words, details] = node.children;
   node.dataset.tone = tone;
   setText(heading, title);
   setText(words, text);
   words.hidden = !text;
   details.hidden = !stack;
-  setText(details.lastChild, typeof stack === "string" ? stack : stack ? JSON.stringify(stack, null, 2) : "");
+  setText(details.firstChild, summary);
+  setText(details.lastChild, stack ?? "");
 }

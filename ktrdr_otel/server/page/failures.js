@@ -29,7 +29,7 @@ export class Failures {
       shown.slice(-SHOWN).reverse(),
       (row) => row.checkpoint.span_id,
       create,
-      () => {},
+      (node, row) => fill(node, steps.warnings.get(row.checkpoint.span_id) ?? []),
     );
   }
 }
@@ -41,5 +41,11 @@ function create(row) {
     {},
     element("p", { class: "failure-where" }, describe(row), element("time", {}, clock(row.end))),
     element("p", { class: "failure-what" }, error ? `${error.type}: ${error.message}` : status),
+    element("p", { class: "failure-logged" }),
   );
+}
+
+/** What was logged in the step as a warning or worse. */
+function fill(node, warnings) {
+  setText(node.lastChild, warnings.map(({ level, message }) => `${level}: ${message}`).join("\n"));
 }

@@ -44,6 +44,21 @@ export function value(amount) {
   return typeof amount === "number" && Number.isFinite(amount) ? String(Number(amount.toPrecision(4))) : "–";
 }
 
+/** An amount of memory: `812 MiB`, `1.5 GiB`. */
+export function memory(bytes) {
+  const mebibytes = bytes / 2 ** 20;
+  return mebibytes < 1000
+    ? `${mebibytes.toFixed(0)}${NARROW}MiB`
+    : `${(mebibytes / 1024).toFixed(1)}${NARROW}GiB`;
+}
+
+/** What a process does that keeps so many cores busy, in the words of the command line. */
+export function activity(share) {
+  const percent = `${(share * 100).toFixed(0)}${NARROW}%`;
+  if (share < 0.5) return `${share < 0.1 ? "waiting" : "partly busy"} (${percent} CPU)`;
+  return `${share < 1.5 ? "one core" : `${share.toFixed(0)} cores`} busy (${percent})`;
+}
+
 /** `62.4 %`; 100 only for what is complete. */
 export function percent(amount) {
   const shown = amount >= 100 ? 100 : Math.min(Math.floor((amount ?? 0) * 10) / 10, 99.9);

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Banner } from "./banner.js";
 import { Curves } from "./curves.js";
 import { announce, element, paced } from "./dom.js";
+import { Evidence } from "./evidence.js";
 import { Failures } from "./failures.js";
 import { moment, percent } from "./format.js";
 import { Hero } from "./hero.js";
@@ -111,6 +112,7 @@ export class OperationView {
     this.slowest = new Slowest(redraw);
     this.time = new TimeSpent();
     this.failures = new Failures();
+    this.evidence = new Evidence(this.id, (warnings) => (this.steps.warn(warnings), redraw()));
     const parts = [this.phases, this.matrix, this.curves].map((each) => each.node);
     const after = [this.slowest, this.time].map((each) => each.node);
     this.node.replaceChildren(
@@ -118,6 +120,7 @@ export class OperationView {
       this.banner.node,
       element("div", { class: "grid above" }, ...parts),
       this.failures.node,
+      this.evidence.node,
       this.waterfall.node,
       element("div", { class: "grid below" }, ...after),
     );
@@ -211,6 +214,7 @@ export class OperationView {
     this.banner.show(operation);
     this.phases.show(operation);
     this.matrix.show(steps, operation);
+    this.evidence.show(operation);
     const start = Math.min(moment(operation.started_at), steps.rows[0]?.start ?? Infinity);
     const end = moment(operation.ended_at) ?? Math.max(api.now(), steps.rows.at(-1)?.start ?? 0);
     this.waterfall.show(steps, start, end, live);

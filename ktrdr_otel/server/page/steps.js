@@ -48,6 +48,7 @@ export class Steps {
   spent = new Map(); // kind -> milliseconds
   epochs = new Map(); // number -> { number, loss, ... }
   failures = [];
+  warnings = new Map(); // span id -> log records, of those that warn
   version = 0; // rises with every change
   #bySpan = new Map();
 
@@ -72,6 +73,16 @@ export class Steps {
   learn(history) {
     for (const { epoch, ...values } of history) if (epoch !== null) this.#epoch(epoch + 1, values);
     if (history.length) this.version += 1;
+  }
+
+  /** These records are all that is known of what was logged as a warning or worse. */
+  warn(records) {
+    this.warnings = new Map();
+    for (const record of records) {
+      const known = this.warnings.get(record.span_id);
+      if (known) known.push(record);
+      else this.warnings.set(record.span_id, [record]);
+    }
   }
 
   /** The kinds that have been seen: a training's in their order, then others as they came. */

@@ -153,7 +153,8 @@ export class Waterfall {
 
   tell() {
     const row = this.hovered ?? this.selected;
-    setText(this.detail, row ? sentence(row, this.start, this.soFar()) : "");
+    const warnings = row ? this.steps.warnings.get(row.checkpoint.span_id) : undefined;
+    setText(this.detail, row ? sentence(row, this.start, this.soFar(), warnings) : "");
   }
 
   /** Until when a step that is open has lasted. */
@@ -162,7 +163,7 @@ export class Waterfall {
   }
 }
 
-function sentence(row, start, soFar) {
+function sentence(row, start, soFar, warnings = []) {
   const { status, metrics = {}, error, span_id: span } = row.checkpoint;
   const values = Object.entries(metrics).map(([name, amount]) => `${name} ${value(amount)}`);
   const length = row.end === null ? `open for ${duration(soFar - row.start)}` : duration(row.end - row.start);
@@ -172,6 +173,7 @@ function sentence(row, start, soFar) {
     `at +${duration(row.start - start)}`,
     row.end === null ? null : status,
     error ? `${error.type}: ${error.message}` : null,
+    ...warnings.map(({ level, message }) => `${level}: ${message}`),
     ...values,
     `span ${span}`,
   ];

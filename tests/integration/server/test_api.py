@@ -9,7 +9,11 @@ from schemathesis import Case
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
+from ktrdr_otel import semconv
+from ktrdr_otel.operations.logs import Logged
 from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.watcher.record import Record
 from tests.integration.server.conftest import Running, Serve, begin, finish, progress, unit
 
 OPERATIONS = "/api/v1/operations"
@@ -83,6 +87,45 @@ def test_checkpoints_and_metrics_are_read_on_from_a_cursor(running: Running) -> 
     assert [(each["epoch"], each["loss"]) for each in metrics] == [(0, 1.0), (1, 0.5), (2, None)]
 
 
+def test_logs_and_samples_are_those_of_the_operation(running: Running) -> None:
+    """The last records with their step, as text; CPU and memory with the limit."""
+    begin(running.service)
+    begin(running.service, "two")
+    place = {semconv.PROGRESS_TYPE: "load", semconv.ITEM_NAME: "MSFT"}
+    records = [
+        Logged("one", 10**18 + number, "ERROR", "bars", f"<b>{number}</b>", 7, 9, place)
+        for number in range(3)
+    ]
+    running.service.write(Batch(logs=records))
+    watcher = Record({**running.service.watching(), **_this_process()})
+    watcher.sample("one", at_ns=10**18, cpu_share=0.98, rss_bytes=2**20, limit_bytes=2**30)
+    watcher.close()
+    asked = running.client.get(f"{OPERATIONS}/one/logs", params={"limit": 2}).json()["logs"]
+    assert [each["message"] for each in asked] == ["<b>1</b>", "<b>2</b>"]
+    assert (asked[0]["step"], asked[0]["span_id"], asked[0]["at"]) == (
+        "Load MSFT",
+        f"{9:016x}",
+        "2001-09-09T01:46:40.000000Z",
+    )
+    assert running.client.get(f"{OPERATIONS}/one/samples").json() == {
+        "samples": [
+            {
+                "at": "2001-09-09T01:46:40.000000Z",
+                "cpu_share": 0.98,
+                "rss_bytes": 2**20,
+                "limit_bytes": 2**30,
+            }
+        ]
+    }
+    for part in ("logs", "samples"):
+        assert running.client.get(f"{OPERATIONS}/two/{part}").json() == {part: []}
+
+
+def _this_process() -> dict[str, object]:
+    worker = this_worker()
+    return {"pid": worker.pid, "started_ticks": worker.pid_started_ticks, "boot_id": worker.boot_id}
+
+
 def test_a_cancel_reaches_the_store(running: Running) -> None:
     """Where its worker looks; an operation that has ended cannot be cancelled."""
     begin(running.service)
@@ -92,7 +135,7 @@ def test_a_cancel_reaches_the_store(running: Running) -> None:
     assert running.client.post(f"{OPERATIONS}/one/cancel").status_code == 409
 
 
-@pytest.mark.parametrize("path", ["", "/checkpoints", "/metrics", "/events"])
+@pytest.mark.parametrize("path", ["", "/checkpoints", "/metrics", "/logs", "/samples", "/events"])
 def test_what_does_not_exist_is_404_in_one_sentence(running: Running, path: str) -> None:
     """On every route that names an operation."""
     answer = running.client.get(f"{OPERATIONS}/nothing{path}")

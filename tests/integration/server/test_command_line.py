@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ktrdr_otel.operations.logs import Logged
 from ktrdr_otel.operations.ports import Batch
 from tests.integration.command_line import answer, ktrdr_otel
 from tests.integration.server.conftest import TOKEN, Running, Serve, begin, finish, progress, unit
@@ -41,11 +42,20 @@ def test_commands_say_the_same_of_a_store_and_of_its_server(place: tuple[Running
     assert (listed["operation_id"], shown["message"]) == ("one", "2 done")
     steps = answer(ktrdr_otel("operations", "checkpoints", "one", "--json", *by))
     assert [step["item_name"] for step in steps] == ["item 1", "item 2"]
+    running.service.write(Batch(logs=[Logged("one", 10**18, "ERROR", "bars", "no disk", None, None, {})]))
+    [record] = answer(ktrdr_otel("operations", "logs", "one", "--json", *by))
+    assert (record["message"], record["step"]) == ("no disk", None)
+    stack = ktrdr_otel("operations", "stack", "one", *by)
+    assert 'Thread "MainThread"' in stack.stdout
     said = ktrdr_otel("operations", "cancel", "one", *by)
     assert "stops at its next step" in said.stdout
-    unknown = ktrdr_otel("operations", "show", "none", *by)
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
-    assert "no operation none" in unknown.stderr
+    for command in ("show", "logs", "stack"):
+        unknown = ktrdr_otel("operations", command, "none", *by)
+        assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+        assert "no operation none" in unknown.stderr
+    finish(running.service, "one")
+    ended = ktrdr_otel("operations", "stack", "one", *by)
+    assert (ended.returncode, ended.stderr) == (2, "error: operation one is completed\n")
 
 
 def test_watch_follows_to_the_end(place: tuple[Running, list[str]]) -> None:

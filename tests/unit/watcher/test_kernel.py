@@ -48,6 +48,25 @@ def test_a_death_is_seen_and_named() -> None:
         assert seen.death() == f"process {process.pid} {expected}"
 
 
+def test_a_thread_that_would_run_is_told_from_one_that_waits() -> None:
+    """However little the machine gives it."""
+    waits = sleeping()
+    seen = watched(waits)
+    deadline = time.monotonic() + 10
+    while seen.runnable_threads():
+        assert time.monotonic() < deadline, "it sleeps"
+    counts = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    )
+    assert counts.stdout is not None
+    counts.stdout.readline()
+    assert watched(counts).runnable_threads() == {counts.pid}
+    for process in (waits, counts):
+        process.kill()
+        process.wait()
+    counts.stdout.close()
+
+
 def test_a_death_that_nobody_asked_about_has_no_reason() -> None:
     """The parent has not taken the status: it is said that the signal is unknown."""
     process = sleeping()
