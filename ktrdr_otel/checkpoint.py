@@ -5,6 +5,7 @@ of the checkpoint (`tests/benchmarks/checkpoint_cost`).
 """
 
 import asyncio
+import contextlib
 import difflib
 import functools
 import inspect
@@ -22,7 +23,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 from ktrdr_otel import context as here
 from ktrdr_otel import ids, semconv
 from ktrdr_otel.context import ActiveOperation, current_checkpoint, sighting
-from ktrdr_otel.errors import CancellationError
+from ktrdr_otel.errors import CancellationError, message_of
 from ktrdr_otel.events import Warned, add_warnings
 
 P = ParamSpec("P")
@@ -254,10 +255,12 @@ class Checkpoint:
         name = (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         )
-        self.error = (name, str(error))
-        self.span.record_exception(error)
+        message = message_of(error)
+        self.error = (name, message)
+        with contextlib.suppress(Exception):  # whose message cannot be had; the status says so
+            self.span.record_exception(error)
         self.span.set_attribute(semconv.ERROR_TYPE, name)
-        self.span.set_status(Status(StatusCode.ERROR, str(error)))
+        self.span.set_status(Status(StatusCode.ERROR, message))
 
     def identity(self) -> SpanContext:
         """The ids by which its unit is known: the span's, or its own where no tracer recorded it."""

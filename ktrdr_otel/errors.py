@@ -53,3 +53,11 @@ class UnknownOperationError(StoreError):
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
         super().__init__(f"no operation {operation_id}; `ktrdr-otel operations list` shows those there are")
+
+
+def message_of(error: BaseException) -> str:
+    """What the exception says, also of one that cannot even be asked."""
+    try:
+        return str(error)
+    except Exception as fault:
+        return f"its message cannot be read: {type(fault).__name__}"

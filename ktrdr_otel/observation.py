@@ -16,7 +16,7 @@ from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
 from ktrdr_otel.display import Display
-from ktrdr_otel.errors import CancellationError
+from ktrdr_otel.errors import CancellationError, message_of
 from ktrdr_otel.exporters.providers import PinnedProvider
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.post_mortem import traceback_of
@@ -176,7 +176,7 @@ class Observation:
         if status is OperationStatus.FAILED and error is not None:
             facts = OperationError(
                 type=type(error).__qualname__,
-                message=str(error),
+                message=message_of(error),
                 step=self._live.failed_at(),
                 traceback=traceback_of(error),
             )

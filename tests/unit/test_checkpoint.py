@@ -120,6 +120,22 @@ def test_a_failure_is_on_the_span(bench: Bench) -> None:
     assert [event.name for event in span.events] == ["exception"]
 
 
+class SulkyError(Exception):
+    """One that cannot be asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no comment")
+
+
+def test_an_exception_that_says_nothing_goes_on_as_it_is(bench: Bench) -> None:
+    """The program gets its own exception, and the span its type."""
+    with pytest.raises(SulkyError), checkpoint("load", item="AAPL"):
+        raise SulkyError
+    span = bench.spans()["load"]
+    assert (span.attributes or {})[semconv.ERROR_TYPE] == f"{__name__}.SulkyError"
+    assert span.status.description == "its message cannot be read: RuntimeError"
+
+
 @pytest.mark.parametrize(
     "error", [GeneratorExit(), asyncio.CancelledError(), CancellationError(), KeyboardInterrupt()]
 )
