@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 from ktrdr_otel import semconv
 
 SIZE: Final = 4096
-_WORDS: Final = struct.Struct("<8q")
-_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD = range(8)
+_WORDS: Final = struct.Struct("<9q")
+_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD, _STOPPED = range(9)
 _STEP_AT, _PLACE_AT = 128, 2048
 _STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
 _BETWEEN: Final = "\x1f"
@@ -101,6 +101,15 @@ class Pulse:
         """So many operations more, or less, run in the process, whatever their stores."""
         with self._counting:
             self._words[_ACTIVE] += change
+
+    def add_stopped(self, nanoseconds: int) -> None:
+        """The watcher has seen the process stopped by a signal for so much longer."""
+        self._words[_STOPPED] += nanoseconds
+
+    @property
+    def stopped_ns(self) -> int:
+        """How long the process has been stopped by signals since it has been watched."""
+        return int(self._words[_STOPPED])
 
     def look(self) -> Seen:
         """The pulse now; a text that is being written at this moment is left out."""

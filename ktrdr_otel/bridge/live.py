@@ -123,6 +123,7 @@ class LiveOperation:
         self._allowed_seconds: float | None = None
         self._quiet_since_ns = self._settled_ns = self._moved_ns
         self._quiet_ns = 0  # seen without a movement
+        self._stopped_ns = 0  # for how long the process had been stopped when it moved last
         self._failed_at: str | None = None
         self._changed = True
         self.told: Progress | None = None  # the state that was recorded last; for readers in other threads
@@ -315,7 +316,9 @@ class LiveOperation:
             self._pulse.tick()
         allowed, self._allowed_seconds = self._allowed_seconds, None
         if allowed is not None and (at_ns - before) / 1e9 > allowed:
-            self._on_stall(before, at_ns)
+            stopped_ns = 0 if self._pulse is None else self._pulse.stopped_ns - self._stopped_ns
+            if (at_ns - before - stopped_ns) / 1e9 > allowed:
+                self._on_stall(before, at_ns)
 
     def status(self) -> dict[str, Any]:
         """The state for whoever asks in the process; the keys are `Observation.status`'s."""
@@ -373,6 +376,8 @@ class LiveOperation:
         now_ns = self._clock.monotonic_ns()
         if self._moved_ns != self._quiet_since_ns:
             self._quiet_since_ns, self._quiet_ns = self._moved_ns, 0
+            if self._pulse is not None:
+                self._stopped_ns = self._pulse.stopped_ns
         before_ns = self._quiet_ns
         # A longer gap is no silence that was seen: the process was stopped, or nobody but one thread could run.
         self._quiet_ns += min(now_ns - self._settled_ns, _LONGEST_LOOK_NS)

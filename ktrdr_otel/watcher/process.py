@@ -44,6 +44,7 @@ class Watcher:
         self._stall: dict[str, Any] | None = None
         self._stalled_at: object = None  # the pulse as it stood still
         self._is_suspended = False
+        self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
         self._runnable: deque[set[int]] = deque(maxlen=_MOST_LOOKS)  # threads, look by look, before a stall
         self._beat_at = self._sample_at = 0.0
@@ -72,6 +73,9 @@ class Watcher:
         load = self._process.load()
         if load is None:
             return
+        if load.is_stopped:
+            self._pulse.add_stopped(int((now - self._looked_at) * 1e9))
+        self._looked_at = now
         self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
         seen = self._pulse.look()
         silent_for = self._silence.look(seen.moved, now, is_stopped=load.is_stopped)

@@ -171,12 +171,14 @@ def job(
     """A job that gets stuck so, from its start to its end."""
     place = database or str(folder / "operations.db")
     open_service(load_settings(database=place)).close()
-    process = subprocess.Popen(
-        [sys.executable, "-c", JOB, place, kind, str(stuck)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **SHORT, **more},
-    )
+    with (folder / "stderr").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", JOB, place, kind, str(stuck)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **SHORT, **more},
+        )
     service = open_service(load_settings(database=place, lease_seconds=2))
     try:
         assert process.stdout is not None
@@ -264,6 +266,19 @@ def test_what_moves_or_said_so_is_silent(tmp_path: Path, kind: str) -> None:
             assert operation.stall is None
             time.sleep(0.05)
         assert running.operation().status is OperationStatus.COMPLETED
+
+
+def test_the_time_for_which_it_was_stopped_is_no_stall_in_its_log(tmp_path: Path) -> None:
+    """Stopped for twice its allowance in the middle of a step: when it goes on nobody says that it stood still."""
+    with job(tmp_path, "slowly") as running:
+        there(running)
+        running.watcher()
+        os.kill(running.process.pid, signal.SIGSTOP)
+        running.until(lambda each: each.suspended)
+        time.sleep(4)
+        os.kill(running.process.pid, signal.SIGCONT)
+        running.until(lambda each: each.status is OperationStatus.COMPLETED)
+    assert (tmp_path / "stderr").read_text() == ""
 
 
 def test_a_stopped_process_is_suspended_and_goes_on(tmp_path: Path) -> None:
