@@ -179,6 +179,10 @@ class OperationsService:
         """Finished units of a higher sequence than `after`, of one operation or of all, in order of sequence."""
         return self._store.steps(after=after, limit=limit, operation_id=operation_id)
 
+    def latest_samples(self, operation_ids: Iterable[str]) -> dict[str, Sample]:
+        """What the processes of those operations used when somebody looked last; only those that were looked at."""
+        return self._store.latest_samples(operation_ids)
+
     def last_sequence(self) -> int:
         """The highest sequence of a checkpoint so far; 0 before the first."""
         return self._store.last_sequence()
