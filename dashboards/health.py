@@ -35,7 +35,7 @@ def health() -> dashboard.Dashboard:
                 "Failed flushes",
                 "Did the store refuse anything?",
                 "none",
-                query(f"sum({of_job(of.EXPORT_FAILURES.series)})", "failed"),
+                query(f"sum({of_job(of.STORE_FAILURES.series)})", "failed"),
                 bad_from=1,
             )
         )

@@ -9,8 +9,9 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.resources import Resource
 
 from ktrdr_otel.errors import KtrdrOtelError
+from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.otlp import OtlpFace
-from ktrdr_otel.metrics.state import MetricsState
+from ktrdr_otel.metrics.state import MetricsState, Point
 from ktrdr_otel.operations.service import OperationsService
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ class MetricsPush:
         resource: Resource,
         make_exporter: Callable[[], MetricExporter],
         interval_seconds: float,
+        health: Callable[[], list[Point]],
     ) -> None:
         self._service = service
         self._state = MetricsState()
-        self._face = OtlpFace(self._state, resource)
+        self._health = health
+        self._face = OtlpFace(self._state, resource, self._own)
         self._make_exporter = make_exporter
         self._exporter: MetricExporter | None = None
         self._interval_seconds = interval_seconds
@@ -92,13 +95,17 @@ class MetricsPush:
                 logger.debug("metrics are pushed as they were: %s", error)
             self._export(self._face.metrics())
 
+    def _own(self) -> list[Point]:
+        return [*self._health(), (instruments.PUSH_FAILURES, (), float(self.failures))]
+
     def _look(self) -> None:
         for operation_id, cursor in list(self._cursors.items()):
             operation = self._service.get(operation_id)
             while steps := self._service.steps(after=cursor, limit=_PAGE, operation_id=operation_id):
                 cursor = self._cursors[operation_id] = steps[-1].sequence
-                self._state.stored([], steps, cursor)
+                self._state.stored([operation], steps, cursor)
             self._state.stored([operation], [], cursor)
+        self._state.sampled(self._service.latest_samples(self._cursors))
 
     def _export(self, data: MetricsData) -> None:
         try:

@@ -125,6 +125,10 @@ class OperationsService:
         """What the writer went through so far."""
         return self._writer.health
 
+    def waiting(self) -> int:
+        """Checkpoints that are recorded and not stored yet."""
+        return self._writer.waiting
+
     def get(self, operation_id: str) -> Operation:
         """The operation as it is now; raises `UnknownOperationError`."""
         return self._judged(self._store.get(operation_id))
