@@ -3,8 +3,20 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
+from dashboards.operations import LINKS, PLACE
 from dashboards.panels import bars, grid, heat, lines, query
-from dashboards.queries import ITEM, PROGRESS_TYPE, TIMEFRAME, buckets, latest, mean_seconds, per_second
+from dashboards.queries import (
+    ID,
+    ITEM,
+    PHASE,
+    PROGRESS_TYPE,
+    TIMEFRAME,
+    buckets,
+    latest,
+    legend,
+    mean_seconds,
+    per_second,
+)
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
 
@@ -22,16 +34,23 @@ def preprocessing() -> dashboard.Dashboard:
             grid(
                 "Step under way",
                 "Which symbol, timeframe and indicator?",
-                "none",
-                query(latest(of.STEP_INFO, by=of.STEP_INFO.labels), instant=True),
+                query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
+                columns=PLACE,
+                links=LINKS,
             )
         )
         .with_panel(
             grid(
                 "Phase",
-                "Loading, indicators, fuzzy sets, or further?",
-                "none",
-                query(latest(of.PHASE_INFO, by=of.PHASE_INFO.labels), instant=True),
+                "Preprocessing, preparation, or further; and how far?",
+                query(
+                    f"{latest(of.PHASE_INFO, by=[ID, PHASE])} * on ({ID}) group_left () {latest(of.PROGRESS)}",
+                    instant=True,
+                ),
+                columns={ID: "operation", PHASE: "phase"},
+                links={"operation": LINKS["operation"]},
+                value="progress",
+                unit="percentunit",
                 span=12,
             )
         )
@@ -40,7 +59,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "Units per second",
                 "Is it moving, and how fast?",
                 "ops",
-                query(per_second(steps, [PROGRESS_TYPE]), f"{{{{{PROGRESS_TYPE}}}}}"),
+                query(per_second(steps, [PROGRESS_TYPE]), legend(PROGRESS_TYPE)),
             )
         )
         .with_row(dashboard.Row("What takes the time"))
@@ -51,7 +70,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "s",
                 query(
                     f"topk(10, {mean_seconds(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
-                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
+                    f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                     instant=True,
                 ),
             )
@@ -63,7 +82,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "s",
                 query(
                     f"topk(10, {mean_seconds(steps, _FUZZY, [ITEM, TIMEFRAME])})",
-                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
+                    f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                     instant=True,
                 ),
             )
@@ -89,7 +108,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "s",
                 query(
                     mean_seconds(steps, _INDICATORS, [TIMEFRAME], "$__rate_interval"),
-                    f"{{{{{TIMEFRAME}}}}}",
+                    legend(TIMEFRAME),
                     exemplars=True,
                 ),
                 span=24,

@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from ktrdr_otel import semconv
+from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument, label_of
 
 ID: Final = label_of(semconv.OPERATION_ID)
+TRACE: Final = label_of(instruments.TRACE_ID)
+SYMBOL: Final = label_of(semconv.SYMBOL_NAME)
+STEP: Final = label_of(semconv.STEP)
 TYPE: Final = label_of(semconv.OPERATION_TYPE)
 STATUS: Final = label_of(semconv.OPERATION_STATUS)
 ITEM: Final = label_of(semconv.ITEM_NAME)
 TIMEFRAME: Final = label_of(semconv.TIMEFRAME)
 PROGRESS_TYPE: Final = label_of(semconv.PROGRESS_TYPE)
+PHASE: Final = label_of(instruments.PHASE)
+GPU: Final = label_of(instruments.GPU_INDEX)
+DROPPED_SIGNAL: Final = label_of(instruments.SIGNAL)
+DROPPED_CAUSE: Final = label_of(instruments.CAUSE)
+FAULTY_PART: Final = label_of(instruments.PART)
+WHO: Final = "job"  # of the plugin's own numbers: which kind of process tells
 
 # What is summed is summed over one face: the server's, which sees every process, or another job that pushes.
 JOB: Final = 'job=~"$job"'
@@ -24,14 +34,14 @@ def of_job(series: str, selector: str = "") -> str:
     return f"{series}{{{', '.join(filter(None, [JOB, inner]))}}}"
 
 
+def legend(*labels: str) -> str:
+    """The values of the labels, as Grafana fills them in."""
+    return " ".join(f"{{{{{label}}}}}" for label in labels)
+
+
 def latest(instrument: Instrument, selector: str = OF_CHOSEN, by: Sequence[str] = (ID,)) -> str:
     """One series per operation, whichever face it was seen on."""
     return f"max by ({', '.join(by)}) ({instrument.series}{selector})"
-
-
-def total(instrument: Instrument, by: Sequence[str] = (), window: str = "$__range") -> str:
-    """How often in the window."""
-    return f"sum by ({', '.join(by)}) (increase({of_job(instrument.series)}[{window}]))"
 
 
 def mean_seconds(histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range") -> str:
@@ -61,3 +71,13 @@ def quantile(
 def per_second(histogram: Instrument, by: Sequence[str], window: str = "$__rate_interval") -> str:
     """How many a second."""
     return f"sum by ({', '.join(by)}) (rate({of_job(f'{histogram.series}_count')}[{window}]))"
+
+
+def told(instrument: Instrument, by: Sequence[str] = (WHO,)) -> str:
+    """The plugin's own number, of every kind of process that tells it."""
+    return f"sum by ({', '.join(by)}) ({instrument.series})"
+
+
+def rate(instrument: Instrument, by: Sequence[str] = (WHO,), window: str = "$__rate_interval") -> str:
+    """How fast the plugin's own count rises, a second."""
+    return f"sum by ({', '.join(by)}) (rate({instrument.series}[{window}]))"

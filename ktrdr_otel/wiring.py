@@ -29,8 +29,10 @@ from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
 from ktrdr_otel.exporters.queue import ExportQueue, queue_that_knows
 from ktrdr_otel.exporters.receivers import environment_for, receiver_of, trace_export
+from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
 from ktrdr_otel.metrics.health import store_points
+from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
@@ -116,9 +118,18 @@ class Runtime:
                     standard_resource(),
                     partial(otlp_metric_exporter, url),
                     interval_seconds,
-                    lambda: [*store_points(service), *self.health.points()],
+                    lambda: [*store_points(service), *self.own_points()],
                 )
             return push
+
+    def own_points(self) -> list[Point]:
+        """The plugin's own numbers in this process; of pushes where it pushes."""
+        points = self.health.points()
+        pushes = list(self._pushes.values())
+        if pushes:
+            failures = sum(push.failures for push in pushes)
+            points.append((instruments.PUSH_FAILURES, (), float(failures)))
+        return points
 
     def _publish(self) -> None:
         self.processor.pulse = self.pulse
@@ -210,7 +221,7 @@ def serving(settings: Settings, *, host: str | None, port: int | None) -> Iterat
         ) from error
     # The very service that operations of this process write to: their state is told before it is stored.
     run = runtime(settings)
-    server = Server(run.service(settings), load_server_settings(host=host, port=port), run.health.points)
+    server = Server(run.service(settings), load_server_settings(host=host, port=port), run.own_points)
     with server.beside():
         yield server.url
 

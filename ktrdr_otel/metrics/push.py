@@ -9,9 +9,8 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.resources import Resource
 
 from ktrdr_otel.errors import KtrdrOtelError
-from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.otlp import OtlpFace
-from ktrdr_otel.metrics.state import MetricsState, Point
+from ktrdr_otel.metrics.state import Health, MetricsState
 from ktrdr_otel.operations.service import OperationsService
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ class MetricsPush:
         resource: Resource,
         make_exporter: Callable[[], MetricExporter],
         interval_seconds: float,
-        health: Callable[[], list[Point]],
+        health: Health,
     ) -> None:
         self._service = service
         self._state = MetricsState()
-        self._health = health
-        self._face = OtlpFace(self._state, resource, self._own)
+        self._face = OtlpFace(self._state, resource, health)
         self._make_exporter = make_exporter
         self._exporter: MetricExporter | None = None
         self._interval_seconds = interval_seconds
@@ -94,9 +92,6 @@ class MetricsPush:
             except KtrdrOtelError as error:  # the writer has said already that its store is away
                 logger.debug("metrics are pushed as they were: %s", error)
             self._export(self._face.metrics())
-
-    def _own(self) -> list[Point]:
-        return [*self._health(), (instruments.PUSH_FAILURES, (), float(self.failures))]
 
     def _look(self) -> None:
         for operation_id, cursor in list(self._cursors.items()):

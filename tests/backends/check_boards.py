@@ -1,0 +1,119 @@
+"""With a Grafana besides: no panel of any board shows an error or stays empty; pictures for the docs.
+
+`make test-backends JAEGER_BIN=... PROMETHEUS_BIN=... GRAFANA_URL=...`: that Grafana gets our boards, and our two data
+sources pointed to the servers of this test. A user and password stand in the URL, if it wants them.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser
+
+from tests.backends.grafana import Grafana, empty_panels, failed_panels
+from tests.backends.servers import Backends
+from tests.browser.chromium import chromium
+from tests.browser.training import start_training
+from tests.dashboards.test_real_servers import is_beyond_this_machine, until
+
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+_SECONDS = 150.0  # that the boards show
+_NEEDS_A_GPU = {"GPU", "GPU memory"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def grafana(backends: Backends) -> Grafana:
+    """The Grafana of GRAFANA_URL, with our boards and sources."""
+    url = os.environ.get("GRAFANA_URL", "")
+    assert url, "set GRAFANA_URL to a running Grafana"
+    made = Grafana(url)
+    made.provision(prometheus=backends.watched.prometheus, jaeger=backends.jaeger)
+    return made
+
+
+def bring_history(backends: Backends, folder: Path) -> None:
+    """Runs that completed, failed and were lost."""
+    assert backends.start("plain", "training-1040").wait(60) == 0
+    database = Path(backends.watched.database)
+    failing = start_training(
+        database, folder, "training-1041", pause=0.02, failing="IBM", reporting=backends.reporting
+    )
+    failing.wait(60)
+    killed = backends.start("kill", "training-1042")
+    at_last = 'ktrdr_operation_step_info{ktrdr_operation_id="training-1042", ktrdr_item_name="RSI"}'
+    until(lambda: backends.watched.query(at_last))
+    time.sleep(2.5)  # until it is watched
+    killed.kill()
+    until(
+        lambda: backends.watched.query('ktrdr_operation_end_timestamp_seconds{ktrdr_operation_status="lost"}')
+    )
+
+
+def look(grafana: Grafana, backends: Backends, browser: Browser, board: str) -> None:
+    """The board is drawn without a fault, on a screen and on a phone, and its picture kept."""
+    for width, suffix in ((1400, ""), (400, "-phone")):
+        page = grafana.show(browser, f"ktrdr-{board}", seconds=_SECONDS, width=width, page=backends.page)
+        assert failed_panels(page) == []
+        assert set(empty_panels(page)) <= _NEEDS_A_GPU
+        page.screenshot(path=PICTURES / f"board-{board}{suffix}.png")
+        page.close()
+
+
+@pytest.mark.timeout(400)
+def test_no_panel_shows_an_error_or_stays_empty(
+    backends: Backends, grafana: Grafana, browser: Browser, tmp_path: Path
+) -> None:
+    """While one run stalls and another goes from its preprocessing into its epochs, after others that ended badly."""
+    bring_history(backends, tmp_path)
+    training = start_training(
+        Path(backends.watched.database),
+        tmp_path,
+        "training-1043",
+        pause=0.12,
+        symbols="AAPL,GOOG,IBM,MSFT",
+        epochs=25,
+        reporting=backends.reporting,
+    )
+    backends.watched.jobs.append(training)
+    until(
+        lambda: backends.watched.query(
+            'ktrdr_operation_items_completed{ktrdr_operation_id="training-1043"} > 150'
+        )
+    )
+    backends.start("stall", "training-1044")
+    until(lambda: backends.watched.query("ktrdr_operation_stalled == 1"))
+    for board in ("operations", "preprocessing"):
+        look(grafana, backends, browser, board)
+    until(lambda: backends.watched.query('ktrdr_training_epoch{ktrdr_operation_id="training-1043"} > 7'), 120)
+    answers = list(grafana.answers(_SECONDS))
+    assert [each for each in answers if each.error is not None] == []
+    empty = [each for each in answers if not each.values and not is_beyond_this_machine(each.expression)]
+    assert empty == []
+    for board in ("training", "health"):
+        look(grafana, backends, browser, board)
+
+
+def test_an_exemplar_leads_to_a_trace_that_grafana_can_show(backends: Backends, grafana: Grafana) -> None:
+    """The trace id of a board's exemplar, asked of Jaeger through Grafana, as a click would."""
+    told = httpx.get(
+        f"{backends.watched.prometheus}/api/v1/query_exemplars",
+        params={
+            "query": "ktrdr_checkpoint_duration_seconds_bucket",
+            "start": time.time() - 600,
+            "end": time.time(),
+        },
+    ).json()
+    trace_ids = {each["labels"]["trace_id"] for series in told["data"] for each in series["exemplars"]}
+    assert trace_ids
+    spans = {trace_id: grafana.spans(trace_id) for trace_id in trace_ids}
+    assert min(spans.values()) > 0, spans
