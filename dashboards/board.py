@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards.links import PAGE
 from dashboards.panels import SOURCE
-from dashboards.queries import ID, OF_CHOSEN, STATUS, legend
+from dashboards.queries import ID, OF_CHOSEN, STATUS, ended, latest, legend
 from ktrdr_otel.metrics import instruments
 
 TAG: Final = "ktrdr-otel"
@@ -82,7 +82,7 @@ def _of_operations(made: dashboard.Dashboard) -> dashboard.Dashboard:
             .datasource(SOURCE)
             .enable(True)
             .icon_color("red")
-            .expr(f"max by ({ID}) ({instruments.STALLED.series}{OF_CHOSEN}) == 1")
+            .expr(f"{latest(instruments.STALLED)} == 1")
             .title_format("stalled")
             .text_format(legend(ID))
         )
@@ -92,7 +92,7 @@ def _of_operations(made: dashboard.Dashboard) -> dashboard.Dashboard:
             .datasource(SOURCE)
             .enable(True)
             .icon_color("blue")
-            .expr(f"1000 * max by ({ID}, {STATUS}) ({instruments.ENDED.series}{OF_CHOSEN})")
+            .expr(ended(OF_CHOSEN, [ID, STATUS]))
             .use_value_for_time(True)  # when it ended, not when that was seen
             .title_format(legend(STATUS))
             .text_format(legend(ID))

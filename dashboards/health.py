@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import lines, numbers, query, yes_or_no
+from dashboards.panels import counted, lines, numbers, query, yes_or_no
 from dashboards.queries import DROPPED_CAUSE, DROPPED_SIGNAL, FAULTY_PART, WHO, legend, rate, told
 from ktrdr_otel.metrics import instruments as of
 
@@ -69,21 +69,25 @@ def _store(made: dashboard.Dashboard) -> dashboard.Dashboard:
             ).min(0)
         )
         .with_panel(
-            lines(
-                "Waiting",
-                "Does anything pile up on its way to the store?",
-                "none",
-                query(told(of.INBOX), f"to be read {legend(WHO)}"),
-                query(told(of.STORE_QUEUE), f"to be stored {legend(WHO)}"),
-            ).min(0)
+            counted(
+                lines(
+                    "Waiting",
+                    "Does anything pile up on its way to the store?",
+                    "none",
+                    query(told(of.INBOX), f"{legend(WHO)} to be read"),
+                    query(told(of.STORE_QUEUE), f"{legend(WHO)} to be stored"),
+                )
+            )
         )
         .with_panel(
-            lines(
-                "Failed flushes",
-                "Did the store refuse anything, and when?",
-                "none",
-                query(told(of.STORE_FAILURES), legend(WHO)),
-            ).min(0)
+            counted(
+                lines(
+                    "Failed flushes",
+                    "Did the store refuse anything, and when?",
+                    "none",
+                    query(told(of.STORE_FAILURES), legend(WHO)),
+                )
+            )
         )
     )
 
@@ -92,8 +96,8 @@ def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
     return (
         made.with_row(dashboard.Row("Traces and metrics on their way"))
         .with_panel(
-            lines("Export queue", "Do spans pile up?", "none", query(told(of.EXPORT_QUEUE), legend(WHO))).min(
-                0
+            counted(
+                lines("Export queue", "Do spans pile up?", "none", query(told(of.EXPORT_QUEUE), legend(WHO)))
             )
         )
         .with_panel(
@@ -102,23 +106,28 @@ def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
             ).min(0)
         )
         .with_panel(
-            lines(
-                "Failed exports and pushes",
-                "Did a receiver refuse anything, and when?",
-                "none",
-                query(told(of.EXPORT_FAILURES), f"spans {legend(WHO)}"),
-                query(told(of.PUSH_FAILURES), f"metrics {legend(WHO)}"),
-            ).min(0)
+            counted(
+                lines(
+                    "Failed exports and pushes",
+                    "Did a receiver refuse anything, and when?",
+                    "none",
+                    query(told(of.EXPORT_FAILURES), f"{legend(WHO)} spans"),
+                    query(told(of.PUSH_FAILURES), f"{legend(WHO)} metrics"),
+                )
+            )
         )
         .with_panel(
-            lines(
-                "Dropped over time",
-                "What was not kept, and why?",
-                "none",
-                query(
-                    told(of.DROPPED, (DROPPED_SIGNAL, DROPPED_CAUSE)), legend(DROPPED_SIGNAL, DROPPED_CAUSE)
-                ),
-            ).min(0)
+            counted(
+                lines(
+                    "Dropped over time",
+                    "What was not kept, and why?",
+                    "none",
+                    query(
+                        told(of.DROPPED, (DROPPED_SIGNAL, DROPPED_CAUSE)),
+                        legend(DROPPED_SIGNAL, DROPPED_CAUSE),
+                    ),
+                )
+            )
         )
     )
 
@@ -135,20 +144,24 @@ def _costs(made: dashboard.Dashboard) -> dashboard.Dashboard:
             ).min(0)
         )
         .with_panel(
-            lines(
-                "Faults over time",
-                "Which part of the plugin failed, and when?",
-                "none",
-                query(told(of.FAULTS, (FAULTY_PART,)), legend(FAULTY_PART)),
-            ).min(0)
+            counted(
+                lines(
+                    "Faults over time",
+                    "Which part of the plugin failed, and when?",
+                    "none",
+                    query(told(of.FAULTS, (FAULTY_PART,)), legend(FAULTY_PART)),
+                )
+            )
         )
         .with_panel(
-            lines(
-                "Kinds of items beyond the limit",
-                "Are there too many kinds of items?",
-                "none",
-                query(told(of.CARDINALITY_OVERFLOW), f"counted as other {legend(WHO)}"),
-                span=24,
-            ).min(0)
+            counted(
+                lines(
+                    "Kinds of items beyond the limit",
+                    "Are there too many kinds of items?",
+                    "none",
+                    query(told(of.CARDINALITY_OVERFLOW), f"{legend(WHO)} counted as other"),
+                    span=24,
+                )
+            )
         )
     )

@@ -14,6 +14,7 @@ from dashboards.queries import (
     TIMEFRAME,
     TRACE,
     TYPE,
+    ended,
     latest,
     legend,
     of_job,
@@ -78,6 +79,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
                 columns=PLACE,
                 links=LINKS,
+                height=6,
             )
         )
         .with_panel(
@@ -121,8 +123,8 @@ def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Silence against allowance",
                     "How long has nothing been finished, and how long may that be?",
                     "s",
-                    query(f"time() - {latest(of.LAST_PROGRESS)}", f"silence {legend(ID)}"),
-                    query(latest(of.ALLOWANCE), f"allowance {legend(ID)}"),
+                    query(f"time() - {latest(of.LAST_PROGRESS)}", f"{legend(ID)} silence"),
+                    query(latest(of.ALLOWANCE), f"{legend(ID)} allowance"),
                 )
             )
         )
@@ -171,7 +173,7 @@ def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "How much memory does each process hold, and how much may it?",
                     "bytes",
                     query(latest(of.MEMORY), legend(ID)),
-                    query(latest(of.MEMORY_LIMIT), f"limit {legend(ID)}"),
+                    query(latest(of.MEMORY_LIMIT), f"{legend(ID)} limit"),
                 )
             ).min(0)
         )
@@ -179,7 +181,6 @@ def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
 
 
 def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
-    everything = ""
     columns = {ID: "operation", STATUS: "status", **PLACE}
     return (
         made.with_row(dashboard.Row("Ended"))
@@ -187,7 +188,7 @@ def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
             grid(
                 "Ended lately",
                 "How did it end, and where?",
-                query(f"1000 * {latest(of.ENDED, everything, list(columns))}", instant=True),
+                query(ended("", list(columns)), instant=True),
                 columns=columns,
                 links=LINKS,
                 value="ended",

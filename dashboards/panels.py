@@ -1,6 +1,6 @@
 """What panels have in common: source, size, unit, one question each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -41,6 +41,8 @@ SOURCE: Final = DataSourceRef(type_val="prometheus", uid="prometheus")
 WHOLE: Final = 24  # columns of a board
 HEIGHT: Final = 8
 NOTHING: Final = "–"
+# Pixels of columns whose words are short, so that those of the others have the room.
+_WIDTHS: Final = {"type": 90, "status": 100, "symbol": 90, "timeframe": 100, "ended": 130}
 
 
 def query(
@@ -61,13 +63,12 @@ def lines(
     span: int = 12,
     nothing: str = NOTHING,
 ) -> timeseries.Panel:
-    """Values over time, the newest beside each name."""
+    """Values over time."""
     legend = (
         common.VizLegendOptions()
-        .display_mode(LegendDisplayMode.TABLE)
+        .display_mode(LegendDisplayMode.LIST)
         .placement(LegendPlacement.BOTTOM)
         .show_legend(True)
-        .calcs(["lastNotNull"])
     )
     return (
         _with(timeseries.Panel(), title, question, unit, queries, span)
@@ -78,6 +79,11 @@ def lines(
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
         .no_value(nothing)
     )
+
+
+def counted(panel: timeseries.Panel) -> timeseries.Panel:
+    """The panel, whose values are whole numbers, mostly few: an empty one does not reach to a hundred."""
+    return panel.min(0).axis_soft_max(5).decimals(0)
 
 
 def of_operations(panel: P) -> P:
@@ -96,12 +102,12 @@ def numbers(
     nothing: str = "0",
 ) -> stat.Panel:
     """The values now, each large; red from `bad_from` on; `nothing` where no series is there."""
-    panel = _with(stat.Panel(), title, question, unit, queries, span, height)
+    panel = _with(stat.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
     steps = [Threshold(value=None, color="green" if bad_from is not None else "blue")]
     if bad_from is not None:
         steps.append(Threshold(value=bad_from, color="red"))
     limits = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
-    return panel.thresholds(limits).no_value(nothing).graph_mode(BigValueGraphMode.NONE)
+    return _large(panel.thresholds(limits).no_value(nothing))
 
 
 def yes_or_no(
@@ -116,26 +122,26 @@ def yes_or_no(
     """1 in green and 0 in red, in words."""
     steps = [Threshold(value=None, color="red"), Threshold(value=1, color="green")]
     words = ValueMap(options={"1": ValueMappingResult(text=yes), "0": ValueMappingResult(text=no)})
-    return (
-        _with(stat.Panel(), title, question, "none", queries, span, height)
+    return _large(
+        _with(stat.Panel(), title, question, "none", [each.instant() for each in queries], span, height)
         .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
         .mappings([words])
         .no_value("not seen")
-        .graph_mode(BigValueGraphMode.NONE)
     )
 
 
 def bars(
-    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12
+    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12, height: int = HEIGHT
 ) -> bargauge.Panel:
     """The values now, side by side."""
-    panel = _with(bargauge.Panel(), title, question, unit, queries, span)
-    blue = (
-        dashboard.ThresholdsConfig()
-        .mode(ThresholdsMode.ABSOLUTE)
-        .steps([Threshold(value=None, color="blue")])
+    panel = _with(bargauge.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
+    blue = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE)
+    return (
+        panel.orientation(VizOrientation.HORIZONTAL)
+        .thresholds(blue.steps([Threshold(value=None, color="blue")]))
+        .text(common.VizTextDisplayOptions().title_size(14).value_size(16))
+        .no_value(NOTHING)
     )
-    return panel.orientation(VizOrientation.HORIZONTAL).thresholds(blue).no_value(NOTHING)
 
 
 def grid(
@@ -147,6 +153,7 @@ def grid(
     value: str | None = None,
     unit: str = "none",
     span: int = WHOLE,
+    height: int = HEIGHT,
 ) -> table.Panel:
     """One line per series: its labels by their headings, in this order, then its value where that has one."""
     heading = dict(columns) if value is None else {**columns, "Value": value}
@@ -158,9 +165,15 @@ def grid(
             "renameByName": heading,
         },
     )
-    panel = _with(table.Panel(), title, question, unit, queries, span).with_transformation(tidy)
+    panel = _with(table.Panel(), title, question, "none", queries, span, height).with_transformation(tidy)
+    if value is not None:
+        panel = panel.override_by_name(value, [DynamicConfigValue(id_val="unit", value=unit)])
     for column, link in links.items():
         panel = panel.override_by_name(column, [DynamicConfigValue(id_val="links", value=[link.build()])])
+    for column in sorted(set(heading.values()) & _WIDTHS.keys()):
+        panel = panel.override_by_name(
+            column, [DynamicConfigValue(id_val="custom.width", value=_WIDTHS[column])]
+        )
     return panel.no_value(NOTHING)
 
 
@@ -175,8 +188,12 @@ def heat(title: str, question: str, *queries: prometheus.Dataquery, span: int = 
     )
 
 
+def _large(panel: stat.Panel) -> stat.Panel:
+    return panel.graph_mode(BigValueGraphMode.NONE).text(common.VizTextDisplayOptions().value_size(36))
+
+
 def _with(
-    panel: P, title: str, question: str, unit: str, queries: tuple[Any, ...], span: int, height: int = HEIGHT
+    panel: P, title: str, question: str, unit: str, queries: Iterable[Any], span: int, height: int = HEIGHT
 ) -> P:
     panel = panel.title(title).description(question).unit(unit).datasource(SOURCE).span(span).height(height)
     for number, each in enumerate(queries):

@@ -37,6 +37,7 @@ def preprocessing() -> dashboard.Dashboard:
                 query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
                 columns=PLACE,
                 links=LINKS,
+                height=6,
             )
         )
         .with_panel(
@@ -71,8 +72,8 @@ def preprocessing() -> dashboard.Dashboard:
                 query(
                     f"topk(10, {mean_seconds(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
                     f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
-                    instant=True,
                 ),
+                height=10,
             )
         )
         .with_panel(
@@ -83,8 +84,8 @@ def preprocessing() -> dashboard.Dashboard:
                 query(
                     f"topk(10, {mean_seconds(steps, _FUZZY, [ITEM, TIMEFRAME])})",
                     f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
-                    instant=True,
                 ),
+                height=10,
             )
         )
         .with_panel(

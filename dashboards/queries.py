@@ -40,8 +40,17 @@ def legend(*labels: str) -> str:
 
 
 def latest(instrument: Instrument, selector: str = OF_CHOSEN, by: Sequence[str] = (ID,)) -> str:
-    """One series per operation, whichever face it was seen on."""
-    return f"max by ({', '.join(by)}) ({instrument.series}{selector})"
+    """One series per operation that runs, whichever face it was seen on.
+
+    What a killed process has pushed would stay for five minutes; the server knows better within a second.
+    """
+    has_ended = f"unless on ({ID}) {instruments.ENDED.series}"
+    return f"max by ({', '.join(by)}) ({instrument.series}{selector} {has_ended})"
+
+
+def ended(selector: str, by: Sequence[str]) -> str:
+    """When each ended, in milliseconds as Grafana counts time, whichever face it was seen on."""
+    return f"1000 * max by ({', '.join(by)}) ({instruments.ENDED.series}{selector})"
 
 
 def mean_seconds(histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range") -> str:

@@ -64,8 +64,8 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Loss",
                     "Does it fall, in training and validation alike?",
                     "none",
-                    query(latest(of.LOSS), f"training {_WHO}"),
-                    query(latest(of.VAL_LOSS), f"validation {_WHO}"),
+                    query(latest(of.LOSS), f"{_WHO} training"),
+                    query(latest(of.VAL_LOSS), f"{_WHO} validation"),
                 )
             )
         )
@@ -75,8 +75,8 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Accuracy",
                     "Does it rise, in training and validation alike?",
                     "percentunit",
-                    query(latest(of.ACCURACY), f"training {_WHO}"),
-                    query(latest(of.VAL_ACCURACY), f"validation {_WHO}"),
+                    query(latest(of.ACCURACY), f"{_WHO} training"),
+                    query(latest(of.VAL_ACCURACY), f"{_WHO} validation"),
                 )
             )
         )

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.backends.servers import PUSHED, Backends
+from tests.backends.servers import PUSHED, SCRAPED, Backends
 from tests.dashboards.test_real_servers import every_panel_has_data, until
 
 
@@ -25,8 +25,8 @@ def names(backends: Backends, selector: str) -> set[str]:
 def same_names_on_both_faces(backends: Backends) -> bool:
     """But for the step under way, which is scraped alone, and the server's own health."""
     pushed = names(backends, f'{{__name__=~"ktrdr_.+",{PUSHED[1:]}')
-    scraped = names(backends, '{__name__=~"ktrdr_.+",instance!="the-worker"}')
-    own = {name for name in scraped if name.startswith("ktrdr_otel_") or name.endswith("_created")}
+    scraped = names(backends, f'{{__name__=~"ktrdr_.+",{SCRAPED[1:]}')
+    own = {name for name in scraped | pushed if name.startswith("ktrdr_otel_") or name.endswith("_created")}
     return scraped - own == {"ktrdr_operation_step_info", *(pushed - own)}
 
 
@@ -64,7 +64,7 @@ def test_a_run_is_on_both_faces_and_then_on_none(backends: Backends) -> None:
     until(lambda: same_names_on_both_faces(backends))
     trace_ids = {
         each["labels"]["trace_id"]
-        for selector in (PUSHED, '{instance!="the-worker"}')
+        for selector in (PUSHED, SCRAPED)
         for each in until(lambda selector=selector: exemplars(backends, selector))  # type: ignore[misc] # bound now
     }
     assert len(trace_ids) == 1

@@ -46,7 +46,13 @@ def bring_history(backends: Backends, folder: Path) -> None:
     assert backends.start("plain", "training-1040").wait(60) == 0
     database = Path(backends.watched.database)
     failing = start_training(
-        database, folder, "training-1041", pause=0.02, failing="IBM", reporting=backends.reporting
+        database,
+        folder,
+        "training-1041",
+        pause=0.02,
+        failing="IBM",
+        symbols="AAPL,IBM",
+        reporting=backends.reporting,
     )
     failing.wait(60)
     killed = backends.start("kill", "training-1042")
@@ -59,10 +65,12 @@ def bring_history(backends: Backends, folder: Path) -> None:
     )
 
 
-def look(grafana: Grafana, backends: Backends, browser: Browser, board: str) -> None:
-    """The board is drawn without a fault, on a screen and on a phone, and its picture kept."""
+def look(grafana: Grafana, backends: Backends, browser: Browser, board: str, at: float) -> None:
+    """The board as of then is drawn without a fault, on a screen and on a phone, and its picture kept."""
     for width, suffix in ((1400, ""), (400, "-phone")):
-        page = grafana.show(browser, f"ktrdr-{board}", seconds=_SECONDS, width=width, page=backends.page)
+        page = grafana.show(
+            browser, f"ktrdr-{board}", seconds=_SECONDS, until=at, width=width, page=backends.page
+        )
         assert failed_panels(page) == []
         assert set(empty_panels(page)) <= _NEEDS_A_GPU
         page.screenshot(path=PICTURES / f"board-{board}{suffix}.png")
@@ -87,20 +95,25 @@ def test_no_panel_shows_an_error_or_stays_empty(
     backends.watched.jobs.append(training)
     until(
         lambda: backends.watched.query(
-            'ktrdr_operation_items_completed{ktrdr_operation_id="training-1043"} > 150'
+            'ktrdr_operation_items_completed{ktrdr_operation_id="training-1043"} > 60'
         )
     )
     backends.start("stall", "training-1044")
-    until(lambda: backends.watched.query("ktrdr_operation_stalled == 1"))
-    for board in ("operations", "preprocessing"):
-        look(grafana, backends, browser, board)
+    until(lambda: backends.watched.query('ktrdr_operation_stalled{ktrdr_operation_id="training-1044"} == 1'))
+    stalled_at = time.time()
     until(lambda: backends.watched.query('ktrdr_training_epoch{ktrdr_operation_id="training-1043"} > 7'), 120)
-    answers = list(grafana.answers(_SECONDS))
+    in_training_at = time.time()
+    answers = list(grafana.answers(_SECONDS, in_training_at))
     assert [each for each in answers if each.error is not None] == []
     empty = [each for each in answers if not each.values and not is_beyond_this_machine(each.expression)]
     assert empty == []
-    for board in ("training", "health"):
-        look(grafana, backends, browser, board)
+    for board, at in (
+        ("operations", stalled_at),
+        ("preprocessing", stalled_at),
+        ("training", in_training_at),
+        ("health", in_training_at),
+    ):
+        look(grafana, backends, browser, board, at)
 
 
 def test_an_exemplar_leads_to_a_trace_that_grafana_can_show(backends: Backends, grafana: Grafana) -> None:

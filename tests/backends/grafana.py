@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,31 +58,31 @@ class Grafana:
         for board in boards().values():
             self._ask("/api/dashboards/db", {"dashboard": json.loads(board), "overwrite": True})
 
-    def answers(self, seconds: float) -> Iterator[Answer]:
-        """What each query of each panel gives, of the last so many seconds."""
-        now = time.time()
+    def answers(self, seconds: float, until: float) -> Iterator[Answer]:
+        """What each query of each panel gives, of so many seconds up to then."""
         for name, text in boards().items():
             for panel in panels(json.loads(text)):
                 for target in panel["targets"]:
-                    yield self._answer(name, panel["title"], target, now - seconds, now)
+                    yield self._answer(name, panel["title"], target, until - seconds, until)
 
     def spans(self, trace_id: str) -> int:
         """How many spans the trace has, asked of Jaeger as Grafana's trace view asks."""
         answer = self._client.get(f"/api/datasources/proxy/uid/jaeger/api/traces/{trace_id}")
         return len(answer.json()["data"][0]["spans"]) if answer.status_code == 200 else 0
 
-    def show(self, browser: Browser, uid: str, *, seconds: float, width: int, page: str) -> Page:
+    def show(
+        self, browser: Browser, uid: str, *, seconds: float, until: float, width: int, page: str
+    ) -> Page:
         """The board is drawn, whole, and nothing in it is under way."""
         text = json.loads(boards()[f"{uid}.json"])
         places = [panel["gridPos"] for panel in text["panels"]]
         rows = max(place["y"] + place["h"] for place in places)
         if width < 768:  # there all panels stand below each other
             rows = sum(place["h"] for place in places) + len(places)
-        now = time.time()
         asked = {
             "orgId": 1,
-            "from": int((now - seconds) * 1000),
-            "to": int(now * 1000),
+            "from": int((until - seconds) * 1000),
+            "to": int(until * 1000),
             "var-job": SERVER_JOB,
             "var-page": page,
             "refresh": "",

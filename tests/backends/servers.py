@@ -16,7 +16,8 @@ from dashboards.board import SERVER_JOB
 from tests.dashboards.test_configuration import DASHBOARDS
 from tests.dashboards.test_real_servers import JOB, SHORT, Watched, free_port, until
 
-PUSHED = '{instance="the-worker"}'
+PUSHED = '{job="worker"}'
+SCRAPED = f'{{job="{SERVER_JOB}"}}'
 _BINARIES = ("JAEGER_BIN", "PROMETHEUS_BIN")
 _PORTS = (
     "8888",
@@ -47,7 +48,7 @@ class Backends:
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{self.watched.prometheus}/api/v1/otlp/v1/metrics",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
-            "OTEL_RESOURCE_ATTRIBUTES": "service.name=worker,service.instance.id=the-worker",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.name=worker",
         }
 
     def start(self, kind: str, operation_id: str = "") -> "subprocess.Popen[bytes]":
