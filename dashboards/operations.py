@@ -208,7 +208,7 @@ def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Time to the end",
                 "How long do operations take?",
                 "s",
-                query(quantile(0.5, of.OPERATION_DURATION, "", [TYPE], "1h"), f"median {legend(TYPE)}"),
+                query(quantile(0.5, of.OPERATION_DURATION, [TYPE]), f"median of all {legend(TYPE)}"),
             )
         )
     )

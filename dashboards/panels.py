@@ -140,6 +140,7 @@ def bars(
         panel.orientation(VizOrientation.HORIZONTAL)
         .thresholds(blue.steps([Threshold(value=None, color="blue")]))
         .text(common.VizTextDisplayOptions().title_size(14).value_size(16))
+        .min(0)
         .no_value(NOTHING)
     )
 

@@ -15,6 +15,7 @@ from dashboards.queries import (
     latest,
     legend,
     mean_seconds,
+    mean_seconds_in_range,
     per_second,
 )
 from ktrdr_otel import semconv
@@ -70,7 +71,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which indicators take longest, on the mean?",
                 "s",
                 query(
-                    f"topk(10, {mean_seconds(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
+                    f"topk(10, {mean_seconds_in_range(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
                     f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                 ),
                 height=10,
@@ -82,7 +83,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which fuzzy sets take longest, on the mean?",
                 "s",
                 query(
-                    f"topk(10, {mean_seconds(steps, _FUZZY, [ITEM, TIMEFRAME])})",
+                    f"topk(10, {mean_seconds_in_range(steps, _FUZZY, [ITEM, TIMEFRAME])})",
                     f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                 ),
                 height=10,
@@ -108,7 +109,7 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which timeframe is slow?",
                 "s",
                 query(
-                    mean_seconds(steps, _INDICATORS, [TIMEFRAME], "$__rate_interval"),
+                    mean_seconds(steps, _INDICATORS, [TIMEFRAME]),
                     legend(TIMEFRAME),
                     exemplars=True,
                 ),

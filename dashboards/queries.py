@@ -53,33 +53,49 @@ def ended(selector: str, by: Sequence[str]) -> str:
     return f"1000 * max by ({', '.join(by)}) ({instruments.ENDED.series}{selector})"
 
 
-def mean_seconds(histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range") -> str:
+def mean_seconds(
+    histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__rate_interval"
+) -> str:
     """The mean of what the histogram saw in the window."""
-    name = histogram.series
+    summed, counted = (_rising(histogram, part, selector, by, window) for part in ("sum", "count"))
+    return f"{summed} / ({counted} > 0)"
+
+
+def mean_seconds_in_range(histogram: Instrument, selector: str, by: Sequence[str]) -> str:
+    """The mean of what the histogram saw in the time that the board shows.
+
+    Also of what it saw once: `rate` would not see that, for the series is born with it.
+    """
     summed, counted = (
-        f"sum by ({', '.join(by)}) (rate({of_job(f'{name}_{part}', selector)}[{window}]))"
-        for part in ("sum", "count")
+        f"sum by ({', '.join(by)}) ({part} - ({part} offset $__range or {part} * 0))"
+        for part in (of_job(f"{histogram.series}_{part}", selector) for part in ("sum", "count"))
     )
     return f"{summed} / ({counted} > 0)"
 
 
 def buckets(histogram: Instrument, selector: str, window: str = "$__rate_interval") -> str:
     """Counts per bucket, for a heatmap."""
-    return f"sum by (le) (rate({of_job(f'{histogram.series}_bucket', selector)}[{window}]))"
+    return _rising(histogram, "bucket", selector, ["le"], window)
 
 
-def quantile(
-    share: float, histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range"
-) -> str:
-    """The quantile of what the histogram saw in the window."""
-    grouped = ", ".join(["le", *by])
-    counted = of_job(f"{histogram.series}_bucket", selector)
-    return f"histogram_quantile({share}, sum by ({grouped}) (rate({counted}[{window}])))"
+def quantile(share: float, histogram: Instrument, by: Sequence[str]) -> str:
+    """The quantile of all that the histogram has seen."""
+    counted = of_job(f"{histogram.series}_bucket")
+    return f"histogram_quantile({share}, sum by ({', '.join(['le', *by])}) ({counted}))"
 
 
 def per_second(histogram: Instrument, by: Sequence[str], window: str = "$__rate_interval") -> str:
     """How many a second."""
-    return f"sum by ({', '.join(by)}) (rate({of_job(f'{histogram.series}_count')}[{window}]))"
+    return _rising(histogram, "count", "", by, window)
+
+
+def _rising(histogram: Instrument, part: str, selector: str, by: Sequence[str], window: str) -> str:
+    """How fast that part of the histogram rises, a second.
+
+    Summed first, per process: many an item is seen once, its series is born with it, and `rate` of that is nothing.
+    """
+    summed = f"sum by ({', '.join([*by, 'instance'])}) ({of_job(f'{histogram.series}_{part}', selector)})"
+    return f"sum by ({', '.join(by)}) (rate(({summed})[{window}:]))"
 
 
 def told(instrument: Instrument, by: Sequence[str] = (WHO,)) -> str:

@@ -86,7 +86,7 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Does an epoch take as long as ever?",
                 "s",
                 query(
-                    mean_seconds(of.CHECKPOINT_DURATION, _EPOCHS, [PROGRESS_TYPE], "$__rate_interval"),
+                    mean_seconds(of.CHECKPOINT_DURATION, _EPOCHS, [PROGRESS_TYPE]),
                     "mean of all operations",
                     exemplars=True,
                 ),

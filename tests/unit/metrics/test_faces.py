@@ -1,6 +1,7 @@
 """Both faces of the metrics: the same table, seen by a scraper and by an OTLP receiver."""
 
 import gc
+import os
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from ktrdr_otel.metrics.prometheus import PrometheusFace
 from ktrdr_otel.metrics.push import mark_ends
 from ktrdr_otel.metrics.state import MetricsState, Point
 from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Operation, OperationStatus, Sample
+from tests.memory import resident_bytes
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 BEGAN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -304,19 +306,25 @@ def test_what_a_process_used_long_ago_is_no_number() -> None:
 
 
 def test_a_hundred_thousand_changes_of_context_make_no_series() -> None:
-    """An SDK instrument folds everything into `otel.metric.overflow` after 2,000."""
+    """An SDK instrument folds everything into `otel.metric.overflow` after 2,000; nor does the process grow."""
     state = MetricsState()
     face = OtlpFace(state, Resource.get_empty(), list)
     series = set()
+    memory = 0
     for number in range(100_000):
         context = {"symbol": f"S{number}", "indicator_name": f"I{number}", "preprocessing_step": "load"}
         state.stored([operation(context=context)], [], number)
         data = face.metrics()
+        if number == 5_000:
+            memory = resident_bytes(os.getpid())
         if number % 1_000 == 999:
             metrics = received(data)
             series.add(sum(len(metric.gauge.data_points) for metric in metrics.values()))
             assert not any(gone(metric) for metric in metrics.values())
+            assert b"otel.metric.overflow" not in encode_metrics(data).SerializeToString()
     assert len(series) == 1
+    # Thirty bytes kept per push would be more than this, and a page of the allocator is not.
+    assert resident_bytes(os.getpid()) < memory + 3 * 1024 * 1024
 
 
 def test_ten_thousand_finished_operations_leave_what_a_hundred_left() -> None:
