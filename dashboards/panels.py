@@ -139,7 +139,7 @@ def bars(
     return (
         panel.orientation(VizOrientation.HORIZONTAL)
         .thresholds(blue.steps([Threshold(value=None, color="blue")]))
-        .text(common.VizTextDisplayOptions().title_size(14).value_size(16))
+        .text(common.VizTextDisplayOptions().title_size(12).value_size(16))
         .min(0)
         .no_value(NOTHING)
     )

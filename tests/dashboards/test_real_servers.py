@@ -168,7 +168,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     database = str(folder / "operations.db")
     alerts = yaml.safe_load((DASHBOARDS / "alertmanager/alertmanager.yml").read_text())
     alerts["route"].update(group_wait="0s", group_interval="1s")
-    alerts["receivers"][1]["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook.server_port}/"
+    alerts["route"]["routes"][0].update(group_interval="1s", repeat_interval="1s")
+    for receiver in alerts["receivers"]:
+        receiver["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook.server_port}/"
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(alerts))
     config = yaml.safe_load((DASHBOARDS / "prometheus/prometheus.yml").read_text())
     del config["otlp"]
@@ -201,8 +203,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     processes = [
         subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
     ]
-    receiver = HttpReceiver()
-    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_job, receiver.url)
+    spans = HttpReceiver()
+    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_job, spans.url)
     try:
         url = f"http://127.0.0.1:{scraping}"
         until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
@@ -218,7 +220,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for process in processes:
             process.wait(20)
         log.close()
-        receiver.close()
+        spans.close()
         webhook.shutdown()
         webhook.server_close()
 
@@ -242,6 +244,8 @@ def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watc
     every_panel_has_data(watched)
     for job in jobs.values():
         job.wait(60)
+    watchdog = [alert for alert in watched.heard if alert["labels"]["alertname"] == "Watchdog"]
+    assert len(watchdog) > 2, "the dead man's switch is told again and again"
     for kind in ("slow", "held"):
         for name in ("PreprocessingStalled", "TrainingStalled"):
             assert watched.alerts(name, kind, "firing") == []
