@@ -4,6 +4,7 @@
 sources pointed to the servers of this test. A user and password stand in the URL, if it wants them.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.dashboards.test_real_servers import is_beyond_this_machine, until
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 _SECONDS = 100.0  # that the boards show
+_SYMBOLS = "AAPL,GOOG,IBM,MSFT"
 _NEEDS_A_GPU = {"GPU", "GPU memory"}
 
 
@@ -32,29 +34,27 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def grafana(backends: Backends) -> Grafana:
+def grafana(backends: Backends) -> Iterator[Grafana]:
     """The Grafana of GRAFANA_URL, with our boards and sources."""
     url = os.environ.get("GRAFANA_URL", "")
     assert url, "set GRAFANA_URL to a running Grafana"
-    made = Grafana(url)
-    made.provision(prometheus=backends.watched.prometheus, jaeger=backends.jaeger)
-    return made
+    with contextlib.closing(Grafana(url)) as made:
+        made.provision(prometheus=backends.watched.prometheus, jaeger=backends.jaeger)
+        yield made
 
 
 def bring_history(backends: Backends, folder: Path) -> None:
     """Runs that completed, failed and were lost."""
-    assert backends.start("plain", "training-1040").wait(60) == 0
-    database = Path(backends.watched.database)
-    failing = start_training(
-        database,
-        folder,
-        "training-1041",
-        pause=0.02,
-        failing="IBM",
-        symbols="AAPL,IBM",
-        reporting=backends.reporting,
-    )
-    failing.wait(60)
+    for operation_id, failing in (("training-1040", ""), ("training-1041", "IBM")):
+        start_training(
+            Path(backends.watched.database),
+            folder,
+            operation_id,
+            pause=0.01,
+            failing=failing,
+            symbols=_SYMBOLS,
+            reporting=backends.reporting,
+        ).wait(60)
     killed = backends.start("kill", "training-1042")
     at_last = 'ktrdr_operation_step_info{ktrdr_operation_id="training-1042", ktrdr_item_name="RSI"}'
     until(lambda: backends.watched.query(at_last))
@@ -89,7 +89,7 @@ def test_no_panel_shows_an_error_or_stays_empty(
         tmp_path,
         "training-1043",
         pause=0.12,
-        symbols="AAPL,GOOG,IBM,MSFT",
+        symbols=_SYMBOLS,
         epochs=25,
         reporting=backends.reporting,
     )

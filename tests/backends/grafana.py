@@ -46,6 +46,10 @@ class Grafana:
         self._url = url.rstrip("/")
         self._client = httpx.Client(base_url=self._url, timeout=30)
 
+    def close(self) -> None:
+        """No connection is open."""
+        self._client.close()
+
     def provision(self, *, prometheus: str, jaeger: str) -> None:
         """The project's sources, at the addresses of this test, and its boards."""
         text = (DASHBOARDS / "grafana/provisioning/datasources/sources.yml").read_text()
