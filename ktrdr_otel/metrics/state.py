@@ -10,7 +10,8 @@ from typing import Any, Final
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument
-from ktrdr_otel.operations.models import Checkpoint, Operation, Sample
+from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.samples import Sample
 
 _KEPT_ENDED: Final = 100
 _KEPT_SECONDS: Final = 15 * 60
@@ -195,7 +196,7 @@ class MetricsState:
         sample = self._samples.get(own[0])
         if sample is None or self._now() - sample.at.timestamp() > _SAMPLED_SECONDS:
             return
-        yield instruments.CPU, own, sample.cpu_cores
+        yield instruments.CPU, own, sample.cpu_share
         yield instruments.MEMORY, own, float(sample.rss_bytes)
         if sample.limit_bytes is not None:
             yield instruments.MEMORY_LIMIT, own, float(sample.limit_bytes)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from ktrdr_otel.metrics.state import MetricsState
-from ktrdr_otel.operations.models import Checkpoint, Operation, Sample
+from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.samples import Sample
 
 _READ_SECONDS: Final = 2.5  # a watcher writes every five
 

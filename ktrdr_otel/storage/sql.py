@@ -169,8 +169,7 @@ class SqlOperationStore:
     def latest_samples(self, operation_ids: Iterable[str]) -> dict[str, Sample]:
         """What the processes of those operations used when somebody looked last; only those that were looked at."""
         return {
-            row["operation_id"]: stored_sample(row)
-            for row in self._read(latest_samples_query(operation_ids))
+            row["operation_id"]: stored_sample(row) for row in self._read(latest_samples_query(operation_ids))
         }
 
     def last_sequence(self) -> int:

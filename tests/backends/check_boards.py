@@ -54,7 +54,7 @@ def bring_history(backends: Backends, folder: Path) -> None:
             failing=failing,
             symbols=_SYMBOLS,
             reporting=backends.reporting,
-        ).wait(60)
+        ).wait(180)
     killed = backends.start("kill", "training-1042")
     at_last = 'ktrdr_operation_step_info{ktrdr_operation_id="training-1042", ktrdr_item_name="RSI"}'
     until(lambda: backends.watched.query(at_last))
@@ -78,7 +78,7 @@ def look(grafana: Grafana, backends: Backends, browser: Browser, board: str, at:
         page.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_no_panel_shows_an_error_or_stays_empty(
     backends: Backends, grafana: Grafana, browser: Browser, tmp_path: Path
 ) -> None:

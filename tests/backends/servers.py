@@ -45,6 +45,7 @@ class Backends:
     def reporting(self) -> dict[str, str]:
         """The environment of a program that exports its spans to Jaeger and pushes its metrics to Prometheus."""
         return {
+            "KTRDR_OTEL_LIVE": "snapshot",  # as the compose file has it: Badger
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{self.watched.prometheus}/api/v1/otlp/v1/metrics",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",

@@ -18,7 +18,8 @@ from ktrdr_otel.metrics.otlp import OtlpFace
 from ktrdr_otel.metrics.prometheus import PrometheusFace
 from ktrdr_otel.metrics.push import mark_ends
 from ktrdr_otel.metrics.state import MetricsState, Point
-from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Operation, OperationStatus, Sample
+from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Operation, OperationStatus
+from ktrdr_otel.operations.samples import Sample
 from tests.memory import resident_bytes
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -142,7 +143,7 @@ def step(number: int = 1, **changes: object) -> Checkpoint:
 
 def sample(at: datetime | None = None) -> Sample:
     """What the process uses."""
-    return Sample(at=at or datetime.now(UTC), cpu_cores=0.75, rss_bytes=2**30, limit_bytes=2**33)
+    return Sample(at=at or datetime.now(UTC), cpu_share=0.75, rss_bytes=2**30, limit_bytes=2**33)
 
 
 def received(data: MetricsData) -> dict[str, Metric]:
