@@ -83,6 +83,7 @@ def _of_operations(made: dashboard.Dashboard) -> dashboard.Dashboard:
             .enable(True)
             .icon_color("red")
             .expr(f"{latest(instruments.STALLED)} == 1")
+            .step("5s")  # else one look a minute, between which a stall may come and go
             .title_format("stalled")
             .text_format(legend(ID))
         )

@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
 from dashboards.operations import LINKS, PLACE
-from dashboards.panels import bars, grid, heat, lines, query
+from dashboards.panels import bars, grid, heat, lines, of_operations, query
 from dashboards.queries import (
     ID,
     ITEM,
@@ -20,9 +20,14 @@ from dashboards.queries import (
 )
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
+from ktrdr_otel.metrics.instruments import Instrument
 
 _INDICATORS = f'{{{PROGRESS_TYPE}="{semconv.INDICATOR_COMPUTATION}"}}'
 _FUZZY = f'{{{PROGRESS_TYPE}="{semconv.FUZZY_GENERATION}"}}'
+
+
+def _of_phase(instrument: Instrument) -> str:
+    return latest(instrument, by=[ID, PHASE])
 
 
 def preprocessing() -> dashboard.Dashboard:
@@ -42,19 +47,17 @@ def preprocessing() -> dashboard.Dashboard:
             )
         )
         .with_panel(
-            grid(
-                "Phase",
-                "Preprocessing, preparation, or further; and how far?",
-                query(
-                    f"{latest(of.PHASE_INFO, by=[ID, PHASE])} * on ({ID}) group_left () {latest(of.PROGRESS)}",
-                    instant=True,
-                ),
-                columns={ID: "operation", PHASE: "phase"},
-                links={"operation": LINKS["operation"]},
-                value="progress",
-                unit="percentunit",
-                span=12,
-            )
+            of_operations(
+                bars(
+                    "Progress per phase",
+                    "How far is each phase?",
+                    "percentunit",
+                    query(
+                        f"{_of_phase(of.PHASE_COMPLETED)} / ({_of_phase(of.PHASE_PLANNED)} > 0)",
+                        legend(ID, PHASE),
+                    ),
+                )
+            ).max(1)
         )
         .with_panel(
             lines(

@@ -86,6 +86,12 @@ PROGRESS: Final = _gauge("ktrdr.operation.progress", "1", "How far the operation
 PHASE_INFO: Final = _gauge(
     "ktrdr.operation.phase.info", "", "1 for the phase in which the operation is.", (*_ID, PHASE)
 )
+PHASE_COMPLETED: Final = _gauge(
+    "ktrdr.operation.phase.items.completed", "{item}", "Units of the phase that are finished.", (*_ID, PHASE)
+)
+PHASE_PLANNED: Final = _gauge(
+    "ktrdr.operation.phase.items.planned", "{item}", "Units of the phase that are planned.", (*_ID, PHASE)
+)
 STEP_INFO: Final = _gauge(
     "ktrdr.operation.step.info", "", "1 for the step that is under way.", (*_STEP, TRACE_ID), scrape_only=True
 )

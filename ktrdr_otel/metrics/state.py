@@ -169,6 +169,9 @@ class MetricsState:
         yield instruments.PROGRESS, own, operation.percentage / 100
         if operation.phase is not None:
             yield instruments.PHASE_INFO, (*own, operation.phase), 1.0
+        for phase, (completed, planned) in operation.phases.items():
+            yield instruments.PHASE_COMPLETED, (*own, phase), float(completed)
+            yield instruments.PHASE_PLANNED, (*own, phase), float(planned)
         yield instruments.STEP_INFO, (*own, *_place(operation.context), operation.trace_id or ""), 1.0
         yield instruments.ITEMS_COMPLETED, own, float(operation.items_completed)
         yield instruments.STALLED, own, float(operation.stalled and not operation.suspended)

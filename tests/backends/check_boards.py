@@ -88,8 +88,8 @@ def test_no_panel_shows_an_error_or_stays_empty(
         Path(backends.watched.database),
         tmp_path,
         "training-1043",
-        pause=0.12,
-        symbols=_SYMBOLS,
+        pause=0.3,
+        symbols="AAPL,GOOG",
         epochs=25,
         reporting=backends.reporting,
     )

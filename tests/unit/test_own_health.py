@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,8 +17,14 @@ from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.metrics import gpu, instruments
+from ktrdr_otel.metrics.health import store_points
 from ktrdr_otel.metrics.instruments import Instrument
+from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
+from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.own_health import OwnHealth
+from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.settings import load_settings
+from ktrdr_otel.wiring import open_service
 from tests.unit.exporters.conftest import ScriptedExporter
 
 
@@ -101,6 +108,50 @@ def test_the_cpu_of_a_thread_that_has_ended_stays_counted() -> None:
     assert before is not None
     assert after is not None
     assert after >= before > 0
+
+
+def test_the_store_tells_what_it_took_and_whether_it_is_there() -> None:
+    """As this process writes it; and one that cannot be followed is not up, whoever writes."""
+    service = open_service(load_settings(database="sqlite:///:memory:"))
+    unit = Unit("one", 1, 2, None, "load", "load", {}, 10**18, 0, 10**18 + 1)
+    now = datetime.now(UTC)
+    service.begin(
+        NewOperation(
+            operation_id="one",
+            operation_type="test",
+            name="test",
+            started_at=now,
+            trace_id=None,
+            span_id=None,
+            worker=this_worker(),
+            lease_seconds=15,
+        ),
+        lambda reason: None,
+    )
+    service.record(unit)
+    assert service.flush()
+    said = {(instrument, values): value for instrument, values, value in store_points(service)}
+    assert said[instruments.STORE_UP, ()] == 1
+    assert said[instruments.STORE_FLUSHES, ()] >= 1
+    assert said[instruments.STORE_FLUSH_TIME, ()] > 0
+    assert said[instruments.STORE_QUEUE, ()] == 0
+    assert said[instruments.DROPPED, ("checkpoint", "store")] == 0
+    away = {
+        (instrument, values): value for instrument, values, value in store_points(service, is_followed=False)
+    }
+    assert away[instruments.STORE_UP, ()] == 0
+    over = Progress(
+        phase=None,
+        percentage=100,
+        message="",
+        context={},
+        last_progress_at=now,
+        items_completed=1,
+        items_planned=None,
+        estimated_remaining_seconds=None,
+    )
+    service.end("one", Ending(status=OperationStatus.COMPLETED, ended_at=now, progress=over))
+    service.close()
 
 
 class Nvml:

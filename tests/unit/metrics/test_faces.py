@@ -29,6 +29,8 @@ BEGAN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 GOLDEN = """
 ktrdr.operation.progress gauge 1 ktrdr_operation_progress_ratio
 ktrdr.operation.phase.info gauge - ktrdr_operation_phase_info
+ktrdr.operation.phase.items.completed gauge {item} ktrdr_operation_phase_items_completed
+ktrdr.operation.phase.items.planned gauge {item} ktrdr_operation_phase_items_planned
 ktrdr.operation.items.completed gauge {item} ktrdr_operation_items_completed
 ktrdr.operation.items.planned gauge {item} ktrdr_operation_items_planned
 ktrdr.operation.start.timestamp gauge s ktrdr_operation_start_timestamp_seconds
@@ -104,6 +106,7 @@ def operation(operation_id: str = "one", **changes: object) -> Operation:
         estimated_remaining_seconds=60.0,
         items_completed=15,
         items_planned=400,
+        phases={"preprocessing": (15, 320), "training": (0, 80)},
         trace_id="ab" * 16,
         allowance_seconds=30.0,
     )
@@ -177,7 +180,8 @@ def test_the_pushed_names_kinds_and_units_are_these() -> None:
         f"{each.name} {kinds[str(each.WhichOneof('data'))]} {each.unit or '-'}" for each in metrics.values()
     }
     assert seen == {line.rpartition(" ")[0] for line in GOLDEN.split("\n") if line}
-    assert all(each.description for each in metrics.values())
+    help_of = {each.name: each.help for each in instruments.INSTRUMENTS}
+    assert {name: metric.description for name, metric in metrics.items()}.items() <= help_of.items()
 
 
 def test_the_scraped_names_and_kinds_are_those_that_prometheus_makes_of_the_pushed_ones() -> None:
