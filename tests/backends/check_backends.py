@@ -43,19 +43,6 @@ def exemplars(backends: Backends, selector: str) -> list[dict[str, Any]]:
     return [each for series in answer["data"] for each in series["exemplars"]]
 
 
-def spans_of(backends: Backends, trace_id: str) -> list[dict[str, Any]]:
-    """The spans of a trace as Jaeger gives them."""
-    answer = httpx.get(f"{backends.jaeger}/api/v3/traces/{trace_id}")
-    if answer.status_code == 404:
-        return []
-    return [
-        span
-        for resource in answer.json()["result"]["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-
-
 @pytest.mark.timeout(300)
 def test_a_run_is_on_both_faces_and_then_on_none(backends: Backends) -> None:
     """The same names, exemplars of both, gone at its end, its spans in Jaeger and in the span metrics once each."""
@@ -73,7 +60,7 @@ def test_a_run_is_on_both_faces_and_then_on_none(backends: Backends) -> None:
     until(lambda: not backends.watched.query(f"ktrdr_operation_progress_ratio{PUSHED}"), 10)
     assert time.monotonic() - ended < 5, "without a mark it would stay for five minutes"
     assert backends.watched.query(f"ktrdr_operation_end_timestamp_seconds{PUSHED}")
-    spans = until(lambda: spans_of(backends, next(iter(trace_ids))))
+    spans = until(lambda: backends.jaeger.spans(next(iter(trace_ids))))
     assert len({span["spanId"] for span in spans}) == len(spans)
     # The connector shows a new counter as 0 until its next flush; the histogram says the number at once.
     calls = 'sum(traces_spanmetrics_duration_milliseconds_count{service_name="worker"})'

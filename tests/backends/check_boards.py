@@ -39,7 +39,7 @@ def grafana(backends: Backends) -> Iterator[Grafana]:
     url = os.environ.get("GRAFANA_URL", "")
     assert url, "set GRAFANA_URL to a running Grafana"
     with contextlib.closing(Grafana(url)) as made:
-        made.provision(prometheus=backends.watched.prometheus, jaeger=backends.jaeger)
+        made.provision(prometheus=backends.watched.prometheus, jaeger=backends.jaeger.query)
         yield made
 
 

@@ -9,25 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import yaml
 
 from dashboards.board import SERVER_JOB
+from tests.backends.jaeger import Jaeger, running_jaeger
 from tests.dashboards.test_configuration import DASHBOARDS
 from tests.dashboards.test_real_servers import JOB, SHORT, Watched, free_port, until
 
 PUSHED = '{job="worker"}'
 SCRAPED = f'{{job="{SERVER_JOB}"}}'
 _BINARIES = ("JAEGER_BIN", "PROMETHEUS_BIN")
-_PORTS = (
-    "8888",
-    "8889",
-    "13133",
-    "16686",
-    "16685",
-    "4317",
-    "4318",
-)  # of Jaeger, as its configuration has them
 
 
 @dataclass
@@ -35,8 +26,7 @@ class Backends:
     """The servers, and runs that push to them."""
 
     watched: Watched
-    jaeger: str
-    otlp: str
+    jaeger: Jaeger
     promtool: str
     config: Path
     page: str  # the operations server
@@ -46,7 +36,7 @@ class Backends:
         """The environment of a program that exports its spans to Jaeger and pushes its metrics to Prometheus."""
         return {
             "KTRDR_OTEL_LIVE": "snapshot",  # as the compose file has it: Badger
-            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.jaeger.otlp,
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{self.watched.prometheus}/api/v1/otlp/v1/metrics",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OTEL_RESOURCE_ATTRIBUTES": "service.name=worker",
@@ -65,18 +55,17 @@ def started(folder: Path) -> Iterator[Backends]:
     """Jaeger, Prometheus with its OTLP receiver, and the operations server answer, until the block is left."""
     missing = [name for name in _BINARIES if not Path(os.environ.get(name, "")).is_file()]
     assert not missing, f"set {' and '.join(missing)} to real binaries: nothing here can be shown without"
-    jaeger, prometheus = (os.environ[name] for name in _BINARIES)
-    ports = {port: free_port() for port in _PORTS}
+    with running_jaeger(os.environ["JAEGER_BIN"], folder, "badger") as jaeger:
+        yield from _beside(jaeger, folder, os.environ["PROMETHEUS_BIN"])
+
+
+def _beside(jaeger: Jaeger, folder: Path, prometheus: str) -> Iterator[Backends]:
     serving, scraping = free_port(), free_port()
     database = str(folder / "operations.db")
-    (folder / "jaeger.yaml").write_text(_jaeger_config(folder, ports))
     config = folder / "prometheus.yml"
-    config.write_text(_prometheus_config(serving, ports["8889"]))
-    for part in ("keys", "values"):
-        (folder / "badger" / part).mkdir(parents=True)
+    config.write_text(_prometheus_config(serving, jaeger.span_metrics))
     commands = [
         [sys.executable, "-m", "ktrdr_otel", "serve", "--port", str(serving), "--database", database],
-        [jaeger, "--config", str(folder / "jaeger.yaml")],
         [
             prometheus,
             f"--config.file={config}",
@@ -92,13 +81,11 @@ def started(folder: Path) -> Iterator[Backends]:
         ]
         watched = Watched(f"http://127.0.0.1:{scraping}", database, [])
         try:
-            until(lambda: httpx.get(f"http://127.0.0.1:{ports['13133']}/status").status_code == 200)
             until(lambda: watched.query('up{job="jaeger-spanmetrics"} == 1'))
             until(lambda: watched.query(f'up{{job="{SERVER_JOB}"}} == 1'))
             yield Backends(
                 watched,
-                jaeger=f"http://127.0.0.1:{ports['16686']}",
-                otlp=f"http://127.0.0.1:{ports['4318']}",
+                jaeger=jaeger,
                 promtool=str(Path(prometheus).with_name("promtool")),
                 config=config,
                 page=f"http://127.0.0.1:{serving}",
@@ -125,11 +112,3 @@ def _prometheus_config(serving: int, span_metrics: int) -> str:
         port = targets.get(scrape["job_name"], serving)
         scrape["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
     return yaml.safe_dump(config)
-
-
-def _jaeger_config(folder: Path, ports: dict[str, int]) -> str:
-    """The project's own, with the addresses and folders of this test."""
-    text = (DASHBOARDS / "jaeger/jaeger.yaml").read_text().replace("/badger", str(folder / "badger"))
-    for port in set(_PORTS) - {"8888"}:
-        text = text.replace(f"0.0.0.0:{port}", f"127.0.0.1:{ports[port]}")
-    return text.replace("host: 0.0.0.0, port: 8888", f"host: 127.0.0.1, port: {ports['8888']}")
