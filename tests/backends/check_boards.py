@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -118,6 +119,25 @@ def test_no_panel_shows_an_error_or_stays_empty(
         ("health", in_training_at),
     ):
         look(grafana, backends, browser, board, at)
+
+
+def test_a_board_leads_to_the_page_and_to_the_trace_of_an_operation(
+    backends: Backends, grafana: Grafana, browser: Browser
+) -> None:
+    """The links of its table, followed: the page names the operation, Grafana's trace view its root span."""
+    board = grafana.show(
+        browser, "ktrdr-operations", seconds=_SECONDS, until=time.time(), width=1400, page=backends.page
+    )
+    ended = board.locator(".react-grid-item", has_text="Ended lately").last
+    page_url = ended.get_by_role("link", name="training-1040").get_attribute("href")
+    trace_url = ended.locator("a[href*='explore']").first.get_attribute("href")
+    assert page_url == f"{backends.page}/#/operations/training-1040"
+    board.goto(page_url)
+    board.get_by_text("training-1040").first.wait_for()
+    assert trace_url
+    board.goto(urljoin(os.environ["GRAFANA_URL"], trace_url))
+    board.get_by_text("computing_indicator").first.wait_for()
+    board.close()
 
 
 def test_an_exemplar_leads_to_a_trace_that_grafana_can_show(backends: Backends, grafana: Grafana) -> None:
