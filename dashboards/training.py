@@ -4,11 +4,11 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
 from dashboards.panels import NOTHING, lines, numbers, of_operations, query
-from dashboards.queries import GPU, ID, PROGRESS_TYPE, latest, legend, mean_seconds, of_job
+from dashboards.queries import GPU, ID, PROGRESS_TYPE, WHO, latest, legend, mean_seconds
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
 
-_WHO = legend(ID)
+_EACH = legend(ID)
 _EPOCHS = f'{{{PROGRESS_TYPE}="{semconv.EPOCH}"}}'
 
 
@@ -27,7 +27,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Epochs",
                 "How many are finished?",
                 "none",
-                query(latest(of.EPOCH), _WHO),
+                query(latest(of.EPOCH), _EACH),
                 span=8,
                 nothing=NOTHING,
             )
@@ -37,7 +37,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Remaining",
                 "How long will it still take?",
                 "s",
-                query(latest(of.REMAINING), _WHO),
+                query(latest(of.REMAINING), _EACH),
                 span=8,
                 nothing=NOTHING,
             )
@@ -47,7 +47,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Learning rate",
                 "How large are its steps?",
                 "sci",
-                query(latest(of.LEARNING_RATE), _WHO),
+                query(latest(of.LEARNING_RATE), _EACH),
                 span=8,
                 nothing=NOTHING,
             )
@@ -64,8 +64,8 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Loss",
                     "Does it fall, in training and validation alike?",
                     "none",
-                    query(latest(of.LOSS), f"{_WHO} training"),
-                    query(latest(of.VAL_LOSS), f"{_WHO} validation"),
+                    query(latest(of.LOSS), f"{_EACH} training"),
+                    query(latest(of.VAL_LOSS), f"{_EACH} validation"),
                 )
             )
         )
@@ -75,8 +75,8 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Accuracy",
                     "Does it rise, in training and validation alike?",
                     "percentunit",
-                    query(latest(of.ACCURACY), f"{_WHO} training"),
-                    query(latest(of.VAL_ACCURACY), f"{_WHO} validation"),
+                    query(latest(of.ACCURACY), f"{_EACH} training"),
+                    query(latest(of.VAL_ACCURACY), f"{_EACH} validation"),
                 )
             )
         )
@@ -98,7 +98,7 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Learning rate over time",
                     "When did the schedule step?",
                     "sci",
-                    query(latest(of.LEARNING_RATE), _WHO),
+                    query(latest(of.LEARNING_RATE), _EACH),
                 )
             )
         )
@@ -106,10 +106,12 @@ def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
 
 
 def _machine(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    # Who observes tells of its machine's GPUs: no server does that for it.
     busy, used, most = (
-        f"max by ({GPU}) ({of_job(each.series)})"
+        f"max by ({WHO}, instance, {GPU}) ({each.series})"
         for each in (of.GPU_UTILIZATION, of.GPU_MEMORY, of.GPU_MEMORY_LIMIT)
     )
+    which = f"{legend(WHO)} GPU {legend(GPU)}"
     return (
         made.with_row(dashboard.Row("Is the GPU busy?"))
         .with_panel(
@@ -117,7 +119,7 @@ def _machine(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "GPU",
                 "How busy is each GPU?",
                 "percentunit",
-                query(busy, f"GPU {legend(GPU)}"),
+                query(busy, which),
                 nothing="no GPU is seen",
             )
             .min(0)
@@ -128,8 +130,8 @@ def _machine(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "GPU memory",
                 "How much of its memory is taken?",
                 "bytes",
-                query(used, f"GPU {legend(GPU)}"),
-                query(most, f"GPU {legend(GPU)} has"),
+                query(used, which),
+                query(most, f"{which} has"),
                 nothing="no GPU is seen",
             ).min(0)
         )
