@@ -128,13 +128,12 @@ def test_a_board_leads_to_the_page_and_to_the_trace_of_an_operation(
     board = grafana.show(
         browser, "ktrdr-operations", seconds=_SECONDS, until=time.time(), width=1400, page=backends.page
     )
-    ended = board.locator(".react-grid-item", has_text="Ended lately").last
-    page_url = ended.get_by_role("link", name="training-1040").get_attribute("href")
-    trace_url = ended.locator("a[href*='explore']").first.get_attribute("href")
+    page_url = board.locator("a[href*='operations/training-1040']").first.get_attribute("href")
+    trace_url = board.locator("a[href*='explore']").first.get_attribute("href")
     assert page_url == f"{backends.page}/#/operations/training-1040"
+    assert trace_url
     board.goto(page_url)
     board.get_by_text("training-1040").first.wait_for()
-    assert trace_url
     board.goto(urljoin(os.environ["GRAFANA_URL"], trace_url))
     board.get_by_text("computing_indicator").first.wait_for()
     board.close()

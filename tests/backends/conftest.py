@@ -1,4 +1,4 @@
-"""The servers, once for all files."""
+"""The servers, anew for each file: what runs have taught in one would be known in the next."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.backends.servers import Backends, started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Jaeger, Prometheus with its OTLP receiver, and the operations server."""
     with started(tmp_path_factory.mktemp("backends")) as servers:
