@@ -98,15 +98,16 @@ def test_no_panel_shows_an_error_or_stays_empty(
     until(
         lambda: backends.watched.query(
             'ktrdr_operation_items_completed{ktrdr_operation_id="training-1043"} > 60'
-        )
+        ),
+        120,
     )
     backends.start("stall", "training-1044")
     silence = (
         'time() - ktrdr_operation_last_progress_timestamp_seconds{ktrdr_operation_id="training-1044"} > 9'
     )
-    until(lambda: backends.watched.query(silence))
+    until(lambda: backends.watched.query(silence), 120)
     stalled_at = time.time()
-    until(lambda: backends.watched.query('ktrdr_training_epoch{ktrdr_operation_id="training-1043"} > 7'), 120)
+    until(lambda: backends.watched.query('ktrdr_training_epoch{ktrdr_operation_id="training-1043"} > 7'), 180)
     in_training_at = time.time()
     answers = list(grafana.answers(_SECONDS, in_training_at))
     assert [each for each in answers if each.error is not None] == []
