@@ -130,7 +130,7 @@ def test_a_board_leads_to_the_page_and_to_the_trace_of_an_operation(
         browser, "ktrdr-operations", seconds=_SECONDS, until=time.time(), width=1400, page=backends.page
     )
     page_url = board.locator("a[href*='operations/training-1040']").first.get_attribute("href")
-    trace_url = board.locator("a[href*='explore']").first.get_attribute("href")
+    trace_url = board.locator("a[href*='explore?left']").first.get_attribute("href")
     assert page_url == f"{backends.page}/#/operations/training-1040"
     assert trace_url
     board.goto(page_url)
