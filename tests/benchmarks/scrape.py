@@ -14,13 +14,17 @@ import time
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.harness import Spread, interleaved, report
+
+if TYPE_CHECKING:
+    from ktrdr_otel.observation import Observation
 
 ACTIVE = 100
 SCRAPES = 500
 PAIRS = 15
-CHECKPOINTS = 2_000
+CHECKPOINTS = 10_000
 
 
 def begin_operations(database: str) -> None:
@@ -73,23 +77,24 @@ def scrape_seconds(url: str) -> float:
     return time.perf_counter() - began
 
 
-def checkpoint_seconds() -> float:
-    """CPU time of this process per checkpoint."""
+def checkpoint_seconds(operation: "Observation") -> float:
+    """CPU time of this process per checkpoint, until all of them are stored."""
     from ktrdr_otel import checkpoint
 
     began = time.process_time()
     for index in range(CHECKPOINTS):
         with checkpoint("load", item="bars", index=index, total=CHECKPOINTS):
             pass
+    operation.flush()
     return (time.process_time() - began) / CHECKPOINTS
 
 
-def scraped_checkpoint_seconds(url: str) -> float:
+def scraped_checkpoint_seconds(operation: "Observation", url: str) -> float:
     """The same, while the other process is scraped."""
     asking = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.scrape", "--ask", url])
     try:
         time.sleep(0.3)  # its interpreter has started
-        return checkpoint_seconds()
+        return checkpoint_seconds(operation)
     finally:
         asking.kill()
         asking.wait()
@@ -121,9 +126,13 @@ def main() -> None:
                 time.sleep(0.05)
             took = [scrape_seconds(url) for _ in range(SCRAPES)]
             os.environ["KTRDR_OTEL_WATCHER"] = "off"
-            with observe("measured", display="off", database=str(Path(folder) / "measured.db")):
-                checkpoint_seconds()
-                pairs = interleaved(PAIRS, lambda: scraped_checkpoint_seconds(url), checkpoint_seconds)
+            with observe("measured", display="off", database=str(Path(folder) / "measured.db")) as operation:
+                checkpoint_seconds(operation)
+                pairs = interleaved(
+                    PAIRS,
+                    lambda: scraped_checkpoint_seconds(operation, url),
+                    lambda: checkpoint_seconds(operation),
+                )
             server.terminate()
     report(
         "scrape",

@@ -190,6 +190,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{scraping}",
+            "--rules.alert.resend-delay=1s",  # what Alertmanager has missed by starting later is told again
             "--enable-feature=exemplar-storage",
         ],
         [
