@@ -600,7 +600,7 @@ def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationSt
         }
     )
     for operation_id, share in (("one", 0.5), ("one", 1.5), ("two", 0.25)):
-        record.sample(operation_id, cpu_share=share, rss_bytes=2**40, limit_bytes=None)
+        record.sample(operation_id, at_ns=10**18, cpu_share=share, rss_bytes=2**40, limit_bytes=None)
     record.close()
     found = store.latest_samples(["one", "two", "three"])
     assert {each: sample.cpu_share for each, sample in found.items()} == {"one": 1.5, "two": 0.25}
