@@ -2,7 +2,7 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/ktrdr-otel \
- && /opt/ktrdr-otel/bin/pip install --no-cache-dir --constraint constraints.txt '.[pipeline,postgresql,samples,server,stacks]'
+ && /opt/ktrdr-otel/bin/pip install --no-cache-dir --constraint constraints.txt '.[gpu,notify,pipeline,postgresql,samples,server,stacks]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 10002 ktrdr

@@ -32,12 +32,13 @@ kills: $(VENV)/.installed
 system-packages:
 	@sh tests/system-packages.sh
 
-# Current servers, which no package manager has: make test-backends JAEGER_BIN=... PROMETHEUS_BIN=...
+# Current servers, which no package manager has: make test-backends JAEGER_BIN=... PROMETHEUS_BIN=... [GRAFANA_URL=...]
 test-backends: $(VENV)/.installed
 	@test -x "$(JAEGER_BIN)" && test -x "$(PROMETHEUS_BIN)" || { \
 		echo "test-backends needs JAEGER_BIN=... and PROMETHEUS_BIN=... (with promtool beside it): real binaries"; exit 2; }
-	JAEGER_BIN="$(JAEGER_BIN)" JAEGER_UI="$(JAEGER_UI)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" \
-		$(BIN)/pytest -q -s tests/backends/check_backends.py tests/backends/check_traces.py
+	JAEGER_BIN="$(JAEGER_BIN)" JAEGER_UI="$(JAEGER_UI)" PROMETHEUS_BIN="$(PROMETHEUS_BIN)" GRAFANA_URL="$(GRAFANA_URL)" \
+		$(BIN)/pytest -q -s tests/backends/check_backends.py tests/backends/check_traces.py \
+		$(if $(GRAFANA_URL),tests/backends/check_boards.py)
 
 benchmarks: $(VENV)/.installed
 	@for name in checkpoint_cost prepare_features silence stream_fanout scrape watcher live_trace; do $(BIN)/python -m tests.benchmarks.$$name; done

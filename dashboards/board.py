@@ -10,14 +10,16 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
 )
 
+from dashboards.links import PAGE
 from dashboards.panels import SOURCE
-from dashboards.queries import ID
+from dashboards.queries import ID, OF_CHOSEN, STATUS, ended, latest, legend
 from ktrdr_otel.metrics import instruments
 
 TAG: Final = "ktrdr-otel"
 SERVER_JOB: Final = (
     "ktrdr-otel-server"  # of prometheus.yml; what pushes is `ktrdr-otel`, or its service's name
 )
+PAGE_ADDRESS: Final = "http://localhost:9464"
 
 
 def board(uid: str, title: str, description: str, *, of_operations: bool = True) -> dashboard.Dashboard:
@@ -40,32 +42,60 @@ def board(uid: str, title: str, description: str, *, of_operations: bool = True)
             .keep_time(True)
         )
     )
-    made = made.with_variable(
-        dashboard.QueryVariable("job")
-        .label("Seen by")
-        .description("Whose counters are shown: the server's, or those of a program that pushes.")
-        .datasource(SOURCE)
-        .query(f"label_values({instruments.ACTIVE.series}, job)")
-        .current(VariableOption(text=SERVER_JOB, value=SERVER_JOB))
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-    )
     if not of_operations:
         return made
-    return made.with_variable(
-        dashboard.QueryVariable("operation")
-        .label("Operation")
-        .description("Which operations the board shows.")
-        .datasource(SOURCE)
-        .query(f"label_values({instruments.STARTED.series}, {ID})")
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .multi(True)
-        .include_all(True)
-        .all_value(".*")
-    ).annotation(
-        dashboard.AnnotationQuery()
-        .name("Stalls")
-        .datasource(SOURCE)
-        .enable(True)
-        .icon_color("red")
-        .expr(f"max by ({ID}) ({instruments.STALLED.series}) == 1")
+    return _of_operations(
+        made.with_variable(
+            dashboard.QueryVariable("job")
+            .label("Seen by")
+            .description("Whose counters are shown: the server's, or those of a program that pushes.")
+            .datasource(SOURCE)
+            .query(f"label_values({instruments.ACTIVE.series}, job)")
+            .current(VariableOption(text=SERVER_JOB, value=SERVER_JOB))
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        )
+    )
+
+
+def _of_operations(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_variable(
+            dashboard.QueryVariable("operation")
+            .label("Operation")
+            .description("Which operations the board shows.")
+            .datasource(SOURCE)
+            .query(f"label_values({instruments.STARTED.series}, {ID})")
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+        )
+        .with_variable(
+            dashboard.TextBoxVariable(PAGE)
+            .label("Page")
+            .description("Where the operations server is, for the links to its pages.")
+            .default_value(PAGE_ADDRESS)
+        )
+        .annotation(
+            dashboard.AnnotationQuery()
+            .name("Stalls")
+            .datasource(SOURCE)
+            .enable(True)
+            .icon_color("red")
+            .expr(f"{latest(instruments.STALLED)} == 1")
+            .step("5s")  # else one look a minute, between which a stall may come and go
+            .title_format("stalled")
+            .text_format(legend(ID))
+        )
+        .annotation(
+            dashboard.AnnotationQuery()
+            .name("Ends")
+            .datasource(SOURCE)
+            .enable(True)
+            .icon_color("blue")
+            .expr(ended(OF_CHOSEN, [ID, STATUS]))
+            .use_value_for_time(True)  # when it ended, not when that was seen
+            .title_format(legend(STATUS))
+            .text_format(legend(ID))
+        )
     )

@@ -3,22 +3,25 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import lines, numbers, query
-from dashboards.queries import of_job
+from dashboards.panels import counted, lines, numbers, query, yes_or_no
+from dashboards.queries import DROPPED_CAUSE, DROPPED_SIGNAL, FAULTY_PART, WHO, legend, rate, told
 from ktrdr_otel.metrics import instruments as of
-from ktrdr_otel.metrics.instruments import SIGNAL, label_of
 
 
 def health() -> dashboard.Dashboard:
     """The board."""
-    signal = label_of(SIGNAL)
+    made = board(
+        "ktrdr-health", "Plugin health", "Is what the other boards show the truth?", of_operations=False
+    )
+    return _costs(_exports(_store(_now(made))))
+
+
+def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
     return (
-        board(
-            "ktrdr-health", "Plugin health", "Is what the other boards show the truth?", of_operations=False
-        )
+        made.with_row(dashboard.Row("Now"))
         .with_panel(
-            numbers(
-                "Store", "Does it answer?", "none", query(f"min({of_job(of.STORE_UP.series)})", "up"), span=6
+            yes_or_no(
+                "Store", "Does it answer?", "answers", "fails", query(f"min({of.STORE_UP.series})", "store")
             )
         )
         .with_panel(
@@ -26,57 +29,139 @@ def health() -> dashboard.Dashboard:
                 "Dropped",
                 "Was anything not kept?",
                 "none",
-                query(f"sum({of_job(of.DROPPED.series)})", "dropped"),
+                query(f"sum({of.DROPPED.series})", "dropped"),
                 bad_from=1,
             )
         )
         .with_panel(
             numbers(
-                "Failed flushes",
-                "Did the store refuse anything?",
+                "Faults",
+                "Has the plugin kept a fault of its own from a program?",
                 "none",
-                query(f"sum({of_job(of.EXPORT_FAILURES.series)})", "failed"),
+                query(f"sum({of.FAULTS.series})", "faults"),
                 bad_from=1,
             )
         )
         .with_panel(
-            numbers(
-                "Subscribers",
-                "Who looks on?",
-                "none",
-                query(f"sum({of_job(of.SUBSCRIBERS.series)})", "streams"),
-            )
+            numbers("Subscribers", "Who looks on?", "none", query(f"sum({of.SUBSCRIBERS.series})", "streams"))
         )
+    )
+
+
+def _store(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    flush_seconds = f"{rate(of.STORE_FLUSH_TIME)} / ({rate(of.STORE_FLUSHES)} > 0)"
+    return (
+        made.with_row(dashboard.Row("The store"))
         .with_panel(
             lines(
                 "Freshness",
                 "How long ago was the store looked at?",
                 "s",
-                query(f"max({of_job(of.FRESHNESS.series)})", "age"),
+                query(f"max by ({WHO}) ({of.FRESHNESS.series})", legend(WHO)),
+            ).min(0)
+        )
+        .with_panel(
+            lines(
+                "Time per flush",
+                "How long does the store take to write?",
+                "s",
+                query(flush_seconds, legend(WHO)),
+            ).min(0)
+        )
+        .with_panel(
+            counted(
+                lines(
+                    "Waiting",
+                    "Does anything pile up on its way to the store?",
+                    "none",
+                    query(told(of.INBOX), f"{legend(WHO)} to be read"),
+                    query(told(of.STORE_QUEUE), f"{legend(WHO)} to be stored"),
+                )
+            )
+        )
+        .with_panel(
+            counted(
+                lines(
+                    "Failed flushes",
+                    "Did the store refuse anything, and when?",
+                    "none",
+                    query(told(of.STORE_FAILURES), legend(WHO)),
+                )
+            )
+        )
+    )
+
+
+def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_row(dashboard.Row("Traces and metrics on their way"))
+        .with_panel(
+            counted(
+                lines("Export queue", "Do spans pile up?", "none", query(told(of.EXPORT_QUEUE), legend(WHO)))
             )
         )
         .with_panel(
             lines(
-                "Dropped over time",
-                "What was not kept, and when?",
-                "none",
-                query(f"sum by ({signal}) ({of_job(of.DROPPED.series)})", f"{{{{{signal}}}}}"),
+                "Spans exported", "Do spans get through?", "ops", query(rate(of.EXPORTED), legend(WHO))
+            ).min(0)
+        )
+        .with_panel(
+            counted(
+                lines(
+                    "Failed exports and pushes",
+                    "Did a receiver refuse anything, and when?",
+                    "none",
+                    query(told(of.EXPORT_FAILURES), f"{legend(WHO)} spans"),
+                    query(told(of.PUSH_FAILURES), f"{legend(WHO)} metrics"),
+                )
             )
         )
         .with_panel(
+            counted(
+                lines(
+                    "Dropped over time",
+                    "What was not kept, and why?",
+                    "none",
+                    query(
+                        told(of.DROPPED, (DROPPED_SIGNAL, DROPPED_CAUSE)),
+                        legend(DROPPED_SIGNAL, DROPPED_CAUSE),
+                    ),
+                )
+            )
+        )
+    )
+
+
+def _costs(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_row(dashboard.Row("What it costs"))
+        .with_panel(
             lines(
-                "Kinds of items beyond the limit",
-                "Are there too many kinds of items?",
-                "none",
-                query(f"sum({of_job(of.CARDINALITY_OVERFLOW.series)})", "counted as other"),
+                "CPU of the plugin's threads",
+                "What share of a core does observing take, beside the checkpoints themselves?",
+                "percentunit",
+                query(rate(of.OWN_CPU_TIME), legend(WHO)),
+            ).min(0)
+        )
+        .with_panel(
+            counted(
+                lines(
+                    "Faults over time",
+                    "Which part of the plugin failed, and when?",
+                    "none",
+                    query(told(of.FAULTS, (FAULTY_PART,)), legend(FAULTY_PART)),
+                )
             )
         )
         .with_panel(
-            lines(
-                "Subscribers over time",
-                "Who looks on?",
-                "none",
-                query(f"sum({of_job(of.SUBSCRIBERS.series)})", "streams"),
+            counted(
+                lines(
+                    "Kinds of items beyond the limit",
+                    "Are there too many kinds of items?",
+                    "none",
+                    query(told(of.CARDINALITY_OVERFLOW), f"{legend(WHO)} counted as other"),
+                    span=24,
+                )
             )
         )
     )

@@ -3,25 +3,49 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import bars, grid, lines, numbers, query
-from dashboards.queries import ID, STATUS, TYPE, latest, of_job, quantile
+from dashboards.links import page_of, trace_of
+from dashboards.panels import bars, grid, lines, numbers, of_operations, query
+from dashboards.queries import (
+    ID,
+    ITEM,
+    STATUS,
+    STEP,
+    SYMBOL,
+    TIMEFRAME,
+    TRACE,
+    TYPE,
+    ended,
+    latest,
+    legend,
+    of_job,
+    quantile,
+)
 from ktrdr_otel.metrics import instruments as of
+
+PLACE = {
+    ID: "operation",
+    TYPE: "type",
+    SYMBOL: "symbol",
+    TIMEFRAME: "timeframe",
+    STEP: "step",
+    ITEM: "item",
+    TRACE: "trace",
+}
+LINKS = {"operation": page_of("${__value.text}"), "trace": trace_of("${__value.text}")}
 
 
 def operations() -> dashboard.Dashboard:
     """The board."""
+    made = board("ktrdr-operations", "Operations", "What runs, how far, what stalls, what ended how.")
+    return _ended(_used(_moving(_now(made))))
+
+
+def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
     everything = ""
     return (
-        board("ktrdr-operations", "Operations", "What runs, how far, what stalls, what ended how.")
-        .with_row(dashboard.Row("Now"))
+        made.with_row(dashboard.Row("Now"))
         .with_panel(
-            numbers(
-                "Running",
-                "How many run?",
-                "none",
-                query(f"sum({of_job(of.ACTIVE.series)})", "running"),
-                span=6,
-            )
+            numbers("Running", "How many run?", "none", query(f"sum({of_job(of.ACTIVE.series)})", "running"))
         )
         .with_panel(
             numbers(
@@ -49,66 +73,126 @@ def operations() -> dashboard.Dashboard:
             )
         )
         .with_panel(
-            bars("Progress", "How far is each?", "percentunit", query(latest(of.PROGRESS), f"{{{{{ID}}}}}"))
+            grid(
+                "Where each is",
+                "Which symbol, timeframe, step and item?",
+                query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
+                columns=PLACE,
+                links=LINKS,
+                height=6,
+            )
+        )
+        .with_panel(
+            of_operations(
+                bars("Progress", "How far is each?", "percentunit", query(latest(of.PROGRESS), legend(ID)))
+            )
             .min(0)
             .max(1)
         )
         .with_panel(
-            lines(
-                "Remaining",
-                "How long will each still take?",
-                "s",
-                query(latest(of.REMAINING), f"{{{{{ID}}}}}"),
+            of_operations(
+                lines(
+                    "Remaining",
+                    "How long will each still take?",
+                    "s",
+                    query(latest(of.REMAINING), legend(ID)),
+                )
+            )
+        )
+    )
+
+
+def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_row(dashboard.Row("Does it move?"))
+        .with_panel(
+            of_operations(
+                lines(
+                    "Progress over time",
+                    "Does each move?",
+                    "percentunit",
+                    query(latest(of.PROGRESS), legend(ID)),
+                )
+            )
+            .min(0)
+            .max(1)
+        )
+        .with_panel(
+            of_operations(
+                lines(
+                    "Silence against allowance",
+                    "How long has nothing been finished, and how long may that be?",
+                    "s",
+                    query(f"time() - {latest(of.LAST_PROGRESS)}", f"{legend(ID)} silence"),
+                    query(latest(of.ALLOWANCE), f"{legend(ID)} allowance"),
+                )
             )
         )
         .with_panel(
-            lines(
-                "Progress over time",
-                "Does each move?",
-                "percentunit",
-                query(latest(of.PROGRESS), f"{{{{{ID}}}}}"),
+            of_operations(
+                lines(
+                    "Heartbeat age",
+                    "Is each process there?",
+                    "s",
+                    query(f"time() - {latest(of.HEARTBEAT)}", legend(ID)),
+                )
             )
         )
         .with_panel(
-            lines(
-                "Silence against allowance",
-                "How long has nothing been finished, and how long may that be?",
-                "s",
-                query(f"time() - {latest(of.LAST_PROGRESS)}", f"silence {{{{{ID}}}}}"),
-                query(latest(of.ALLOWANCE), f"allowance {{{{{ID}}}}}"),
+            of_operations(
+                lines(
+                    "Units finished",
+                    "How many units of work are done?",
+                    "none",
+                    query(latest(of.ITEMS_COMPLETED), legend(ID)),
+                )
             )
+        )
+    )
+
+
+def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_row(dashboard.Row("What it uses"))
+        .with_panel(
+            of_operations(
+                lines(
+                    "CPU",
+                    "How many cores does each process keep busy?",
+                    "none",
+                    query(latest(of.CPU), legend(ID)),
+                )
+            )
+            .axis_label("cores")
+            .min(0)
         )
         .with_panel(
-            lines(
-                "Heartbeat age",
-                "Is each process there?",
-                "s",
-                query(f"time() - {latest(of.HEARTBEAT)}", f"{{{{{ID}}}}}"),
-            )
+            of_operations(
+                lines(
+                    "Memory",
+                    "How much memory does each process hold, and how much may it?",
+                    "bytes",
+                    query(latest(of.MEMORY), legend(ID)),
+                    query(latest(of.MEMORY_LIMIT), f"{legend(ID)} limit"),
+                )
+            ).min(0)
         )
-        .with_panel(
-            lines(
-                "Units finished",
-                "How many units of work are done?",
-                "none",
-                query(latest(of.ITEMS_COMPLETED), f"{{{{{ID}}}}}"),
-            )
-        )
-        .with_panel(
-            grid(
-                "Where each is",
-                "Which symbol, timeframe, step and item?",
-                "none",
-                query(latest(of.STEP_INFO, by=of.STEP_INFO.labels), instant=True),
-            )
-        )
-        .with_row(dashboard.Row("Ended"))
+    )
+
+
+def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    columns = {ID: "operation", STATUS: "status", **PLACE}
+    return (
+        made.with_row(dashboard.Row("Ended"))
         .with_panel(
             grid(
                 "Ended lately",
                 "How did it end, and where?",
-                "dateTimeFromNow",
-                query(f"1000 * {latest(of.ENDED, everything, of.ENDED.labels)}", instant=True),
+                query(ended("", list(columns)), instant=True),
+                columns=columns,
+                links=LINKS,
+                value="ended",
+                unit="dateTimeFromNow",
             )
         )
         .with_panel(
@@ -116,10 +200,7 @@ def operations() -> dashboard.Dashboard:
                 "Ends by status",
                 "How did operations end?",
                 "none",
-                query(
-                    f"sum by ({TYPE}, {STATUS}) ({of_job(of.OPERATIONS.series)})",
-                    f"{{{{{TYPE}}}}} {{{{{STATUS}}}}}",
-                ),
+                query(f"sum by ({TYPE}, {STATUS}) ({of_job(of.OPERATIONS.series)})", legend(TYPE, STATUS)),
             )
         )
         .with_panel(
@@ -127,7 +208,7 @@ def operations() -> dashboard.Dashboard:
                 "Time to the end",
                 "How long do operations take?",
                 "s",
-                query(quantile(0.5, of.OPERATION_DURATION, "", [TYPE], "1h"), f"median {{{{{TYPE}}}}}"),
+                query(quantile(0.5, of.OPERATION_DURATION, [TYPE]), f"median of all {legend(TYPE)}"),
             )
         )
     )

@@ -1,17 +1,48 @@
 """What panels have in common: source, size, unit, one question each."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, dashboard, heatmap, prometheus, stat, table, timeseries
-from grafana_foundation_sdk.models.common import VizOrientation
-from grafana_foundation_sdk.models.dashboard import DataSourceRef, Threshold, ThresholdsMode
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    heatmap,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.models.common import (
+    BigValueGraphMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    ScaleDistribution,
+    TooltipDisplayMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
+)
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards.links import page_of
+from dashboards.queries import ID
 
 P = TypeVar("P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel, heatmap.Panel)
 
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="prometheus")
 WHOLE: Final = 24  # columns of a board
 HEIGHT: Final = 8
+NOTHING: Final = "–"
+# Pixels of columns whose words are short, so that those of the others have the room.
+_WIDTHS: Final = {"type": 90, "status": 100, "symbol": 90, "timeframe": 100, "ended": 130}
 
 
 def query(
@@ -25,15 +56,39 @@ def query(
 
 
 def lines(
-    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12
+    title: str,
+    question: str,
+    unit: str,
+    *queries: prometheus.Dataquery,
+    span: int = 12,
+    nothing: str = NOTHING,
 ) -> timeseries.Panel:
     """Values over time."""
+    legend = (
+        common.VizLegendOptions()
+        .display_mode(LegendDisplayMode.LIST)
+        .placement(LegendPlacement.BOTTOM)
+        .show_legend(True)
+    )
     return (
         _with(timeseries.Panel(), title, question, unit, queries, span)
         .fill_opacity(8)
         .line_width(2)
         .span_nulls(False)
+        .legend(legend)
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .no_value(nothing)
     )
+
+
+def counted(panel: timeseries.Panel) -> timeseries.Panel:
+    """The panel, whose values are whole numbers, mostly few: an empty one does not reach to a hundred."""
+    return panel.min(0).axis_soft_max(5).decimals(0)
+
+
+def of_operations(panel: P) -> P:
+    """The panel, whose every series leads to the page of its operation."""
+    return panel.data_links([page_of(f"${{__field.labels.{ID}}}")])
 
 
 def numbers(
@@ -42,41 +97,106 @@ def numbers(
     unit: str,
     *queries: prometheus.Dataquery,
     span: int = 6,
+    height: int = 4,
     bad_from: float | None = None,
+    nothing: str = "0",
 ) -> stat.Panel:
-    """The values now, each large; red from `bad_from` on."""
-    panel = _with(stat.Panel(), title, question, unit, queries, span)
-    steps = [Threshold(value=None, color="green")]
+    """The values now, each large; red from `bad_from` on; `nothing` where no series is there."""
+    panel = _with(stat.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
+    steps = [Threshold(value=None, color="green" if bad_from is not None else "blue")]
     if bad_from is not None:
         steps.append(Threshold(value=bad_from, color="red"))
     limits = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
-    return panel.thresholds(limits).no_value("0")
+    return _large(panel.thresholds(limits).no_value(nothing))
+
+
+def yes_or_no(
+    title: str,
+    question: str,
+    yes: str,
+    no: str,
+    *queries: prometheus.Dataquery,
+    span: int = 6,
+    height: int = 4,
+) -> stat.Panel:
+    """1 in green and 0 in red, in words."""
+    steps = [Threshold(value=None, color="red"), Threshold(value=1, color="green")]
+    words = ValueMap(options={"1": ValueMappingResult(text=yes), "0": ValueMappingResult(text=no)})
+    return _large(
+        _with(stat.Panel(), title, question, "none", [each.instant() for each in queries], span, height)
+        .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+        .mappings([words])
+        .no_value("not seen")
+    )
 
 
 def bars(
-    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12
+    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12, height: int = HEIGHT
 ) -> bargauge.Panel:
     """The values now, side by side."""
-    panel = _with(bargauge.Panel(), title, question, unit, queries, span)
-    return panel.orientation(VizOrientation.HORIZONTAL)
+    panel = _with(bargauge.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
+    blue = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE)
+    return (
+        panel.orientation(VizOrientation.HORIZONTAL)
+        .thresholds(blue.steps([Threshold(value=None, color="blue")]))
+        .text(common.VizTextDisplayOptions().title_size(12).value_size(16))
+        .min(0)
+        .no_value(NOTHING)
+    )
 
 
 def grid(
-    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = WHOLE
+    title: str,
+    question: str,
+    *queries: prometheus.Dataquery,
+    columns: Mapping[str, str],
+    links: Mapping[str, dashboard.DashboardLink],
+    value: str | None = None,
+    unit: str = "none",
+    span: int = WHOLE,
+    height: int = HEIGHT,
 ) -> table.Panel:
-    """One line per series."""
-    return _with(table.Panel(), title, question, unit, queries, span)
+    """One line per series: its labels by their headings, in this order, then its value where that has one."""
+    heading = dict(columns) if value is None else {**columns, "Value": value}
+    tidy = DataTransformerConfig(
+        id_val="organize",
+        options={
+            "excludeByName": {"Time": True} | ({"Value": True} if value is None else {}),
+            "indexByName": {name: place for place, name in enumerate(heading)},
+            "renameByName": heading,
+        },
+    )
+    panel = _with(table.Panel(), title, question, "none", queries, span, height).with_transformation(tidy)
+    if value is not None:
+        panel = panel.override_by_name(value, [DynamicConfigValue(id_val="unit", value=unit)])
+    for column, link in links.items():
+        panel = panel.override_by_name(column, [DynamicConfigValue(id_val="links", value=[link.build()])])
+    for column in sorted(set(heading.values()) & _WIDTHS.keys()):
+        panel = panel.override_by_name(
+            column, [DynamicConfigValue(id_val="custom.width", value=_WIDTHS[column])]
+        )
+    return panel.no_value(NOTHING)
 
 
 def heat(title: str, question: str, *queries: prometheus.Dataquery, span: int = 12) -> heatmap.Panel:
     """How durations are spread over time."""
     for each in queries:
         each.format(PromQueryFormat.HEATMAP)
-    return _with(heatmap.Panel(), title, question, "s", queries, span)
+    panel = _with(heatmap.Panel(), title, question, "s", queries, span)
+    seconds = heatmap.YAxisConfig().unit("s")
+    return panel.y_axis(seconds).scale_distribution(
+        common.ScaleDistributionConfig().type(ScaleDistribution.LINEAR)
+    )
 
 
-def _with(panel: P, title: str, question: str, unit: str, queries: tuple[Any, ...], span: int) -> P:
-    panel = panel.title(title).description(question).unit(unit).datasource(SOURCE).span(span).height(HEIGHT)
+def _large(panel: stat.Panel) -> stat.Panel:
+    return panel.graph_mode(BigValueGraphMode.NONE).text(common.VizTextDisplayOptions().value_size(36))
+
+
+def _with(
+    panel: P, title: str, question: str, unit: str, queries: Iterable[Any], span: int, height: int = HEIGHT
+) -> P:
+    panel = panel.title(title).description(question).unit(unit).datasource(SOURCE).span(span).height(height)
     for number, each in enumerate(queries):
         panel = panel.with_target(each.ref_id(chr(ord("A") + number)))
     return panel

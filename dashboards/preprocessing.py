@@ -3,13 +3,31 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import bars, grid, heat, lines, query
-from dashboards.queries import ITEM, PROGRESS_TYPE, TIMEFRAME, buckets, latest, mean_seconds, per_second
+from dashboards.operations import LINKS, PLACE
+from dashboards.panels import bars, grid, heat, lines, of_operations, query
+from dashboards.queries import (
+    ID,
+    ITEM,
+    PHASE,
+    PROGRESS_TYPE,
+    TIMEFRAME,
+    buckets,
+    latest,
+    legend,
+    mean_seconds,
+    mean_seconds_in_range,
+    per_second,
+)
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
+from ktrdr_otel.metrics.instruments import Instrument
 
 _INDICATORS = f'{{{PROGRESS_TYPE}="{semconv.INDICATOR_COMPUTATION}"}}'
 _FUZZY = f'{{{PROGRESS_TYPE}="{semconv.FUZZY_GENERATION}"}}'
+
+
+def _of_phase(instrument: Instrument) -> str:
+    return latest(instrument, by=[ID, PHASE])
 
 
 def preprocessing() -> dashboard.Dashboard:
@@ -22,25 +40,31 @@ def preprocessing() -> dashboard.Dashboard:
             grid(
                 "Step under way",
                 "Which symbol, timeframe and indicator?",
-                "none",
-                query(latest(of.STEP_INFO, by=of.STEP_INFO.labels), instant=True),
+                query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
+                columns=PLACE,
+                links=LINKS,
+                height=6,
             )
         )
         .with_panel(
-            grid(
-                "Phase",
-                "Loading, indicators, fuzzy sets, or further?",
-                "none",
-                query(latest(of.PHASE_INFO, by=of.PHASE_INFO.labels), instant=True),
-                span=12,
-            )
+            of_operations(
+                bars(
+                    "Progress per phase",
+                    "How far is each phase?",
+                    "percentunit",
+                    query(
+                        f"{_of_phase(of.PHASE_COMPLETED)} / ({_of_phase(of.PHASE_PLANNED)} > 0)",
+                        legend(ID, PHASE),
+                    ),
+                )
+            ).max(1)
         )
         .with_panel(
             lines(
                 "Units per second",
                 "Is it moving, and how fast?",
                 "ops",
-                query(per_second(steps, [PROGRESS_TYPE]), f"{{{{{PROGRESS_TYPE}}}}}"),
+                query(per_second(steps, [PROGRESS_TYPE]), legend(PROGRESS_TYPE)),
             )
         )
         .with_row(dashboard.Row("What takes the time"))
@@ -50,10 +74,10 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which indicators take longest, on the mean?",
                 "s",
                 query(
-                    f"topk(10, {mean_seconds(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
-                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
-                    instant=True,
+                    f"topk(10, {mean_seconds_in_range(steps, _INDICATORS, [ITEM, TIMEFRAME])})",
+                    f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                 ),
+                height=10,
             )
         )
         .with_panel(
@@ -62,10 +86,10 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which fuzzy sets take longest, on the mean?",
                 "s",
                 query(
-                    f"topk(10, {mean_seconds(steps, _FUZZY, [ITEM, TIMEFRAME])})",
-                    f"{{{{{ITEM}}}}} [{{{{{TIMEFRAME}}}}}]",
-                    instant=True,
+                    f"topk(10, {mean_seconds_in_range(steps, _FUZZY, [ITEM, TIMEFRAME])})",
+                    f"{legend(ITEM)} [{legend(TIMEFRAME)}]",
                 ),
+                height=10,
             )
         )
         .with_panel(
@@ -88,8 +112,8 @@ def preprocessing() -> dashboard.Dashboard:
                 "Which timeframe is slow?",
                 "s",
                 query(
-                    mean_seconds(steps, _INDICATORS, [TIMEFRAME], "$__rate_interval"),
-                    f"{{{{{TIMEFRAME}}}}}",
+                    mean_seconds(steps, _INDICATORS, [TIMEFRAME]),
+                    legend(TIMEFRAME),
                     exemplars=True,
                 ),
                 span=24,

@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from ktrdr_otel import semconv
+from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument, label_of
 
 ID: Final = label_of(semconv.OPERATION_ID)
+TRACE: Final = label_of(instruments.TRACE_ID)
+SYMBOL: Final = label_of(semconv.SYMBOL_NAME)
+STEP: Final = label_of(semconv.STEP)
 TYPE: Final = label_of(semconv.OPERATION_TYPE)
 STATUS: Final = label_of(semconv.OPERATION_STATUS)
 ITEM: Final = label_of(semconv.ITEM_NAME)
 TIMEFRAME: Final = label_of(semconv.TIMEFRAME)
 PROGRESS_TYPE: Final = label_of(semconv.PROGRESS_TYPE)
+PHASE: Final = label_of(instruments.PHASE)
+GPU: Final = label_of(instruments.GPU_INDEX)
+DROPPED_SIGNAL: Final = label_of(instruments.SIGNAL)
+DROPPED_CAUSE: Final = label_of(instruments.CAUSE)
+FAULTY_PART: Final = label_of(instruments.PART)
+WHO: Final = "job"  # of the plugin's own numbers: which kind of process tells
 
 # What is summed is summed over one face: the server's, which sees every process, or another job that pushes.
 JOB: Final = 'job=~"$job"'
@@ -24,40 +34,75 @@ def of_job(series: str, selector: str = "") -> str:
     return f"{series}{{{', '.join(filter(None, [JOB, inner]))}}}"
 
 
+def legend(*labels: str) -> str:
+    """The values of the labels, as Grafana fills them in."""
+    return " ".join(f"{{{{{label}}}}}" for label in labels)
+
+
 def latest(instrument: Instrument, selector: str = OF_CHOSEN, by: Sequence[str] = (ID,)) -> str:
-    """One series per operation, whichever face it was seen on."""
-    return f"max by ({', '.join(by)}) ({instrument.series}{selector})"
+    """One series per operation that runs, whichever face it was seen on.
+
+    What a killed process has pushed would stay for five minutes; the server knows better within a second.
+    """
+    has_ended = f"unless on ({ID}) {instruments.ENDED.series}"
+    return f"max by ({', '.join(by)}) ({instrument.series}{selector} {has_ended})"
 
 
-def total(instrument: Instrument, by: Sequence[str] = (), window: str = "$__range") -> str:
-    """How often in the window."""
-    return f"sum by ({', '.join(by)}) (increase({of_job(instrument.series)}[{window}]))"
+def ended(selector: str, by: Sequence[str]) -> str:
+    """When each ended, in milliseconds as Grafana counts time, whichever face it was seen on."""
+    return f"1000 * max by ({', '.join(by)}) ({instruments.ENDED.series}{selector})"
 
 
-def mean_seconds(histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range") -> str:
+def mean_seconds(
+    histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__rate_interval"
+) -> str:
     """The mean of what the histogram saw in the window."""
-    name = histogram.series
+    summed, counted = (_rising(histogram, part, selector, by, window) for part in ("sum", "count"))
+    return f"{summed} / ({counted} > 0)"
+
+
+def mean_seconds_in_range(histogram: Instrument, selector: str, by: Sequence[str]) -> str:
+    """The mean of what the histogram saw in the time that the board shows.
+
+    Also of what it saw once: `rate` would not see that, for the series is born with it.
+    """
     summed, counted = (
-        f"sum by ({', '.join(by)}) (rate({of_job(f'{name}_{part}', selector)}[{window}]))"
-        for part in ("sum", "count")
+        f"sum by ({', '.join(by)}) ({part} - ({part} offset $__range or {part} * 0))"
+        for part in (of_job(f"{histogram.series}_{part}", selector) for part in ("sum", "count"))
     )
     return f"{summed} / ({counted} > 0)"
 
 
 def buckets(histogram: Instrument, selector: str, window: str = "$__rate_interval") -> str:
     """Counts per bucket, for a heatmap."""
-    return f"sum by (le) (rate({of_job(f'{histogram.series}_bucket', selector)}[{window}]))"
+    return _rising(histogram, "bucket", selector, ["le"], window)
 
 
-def quantile(
-    share: float, histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__range"
-) -> str:
-    """The quantile of what the histogram saw in the window."""
-    grouped = ", ".join(["le", *by])
-    counted = of_job(f"{histogram.series}_bucket", selector)
-    return f"histogram_quantile({share}, sum by ({grouped}) (rate({counted}[{window}])))"
+def quantile(share: float, histogram: Instrument, by: Sequence[str]) -> str:
+    """The quantile of all that the histogram has seen."""
+    counted = of_job(f"{histogram.series}_bucket")
+    return f"histogram_quantile({share}, sum by ({', '.join(['le', *by])}) ({counted}))"
 
 
 def per_second(histogram: Instrument, by: Sequence[str], window: str = "$__rate_interval") -> str:
     """How many a second."""
-    return f"sum by ({', '.join(by)}) (rate({of_job(f'{histogram.series}_count')}[{window}]))"
+    return _rising(histogram, "count", "", by, window)
+
+
+def _rising(histogram: Instrument, part: str, selector: str, by: Sequence[str], window: str) -> str:
+    """How fast that part of the histogram rises, a second.
+
+    Summed first, per process: many an item is seen once, its series is born with it, and `rate` of that is nothing.
+    """
+    summed = f"sum by ({', '.join([*by, 'instance'])}) ({of_job(f'{histogram.series}_{part}', selector)})"
+    return f"sum by ({', '.join(by)}) (rate(({summed})[{window}:]))"
+
+
+def told(instrument: Instrument, by: Sequence[str] = (WHO,)) -> str:
+    """The plugin's own number, of every kind of process that tells it."""
+    return f"sum by ({', '.join(by)}) ({instrument.series})"
+
+
+def rate(instrument: Instrument, by: Sequence[str] = (WHO,), window: str = "$__rate_interval") -> str:
+    """How fast the plugin's own count rises, a second."""
+    return f"sum by ({', '.join(by)}) (rate({instrument.series}[{window}]))"

@@ -3,50 +3,81 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import lines, numbers, query
-from dashboards.queries import ID, PROGRESS_TYPE, latest, mean_seconds
+from dashboards.panels import NOTHING, lines, numbers, of_operations, query
+from dashboards.queries import GPU, ID, PROGRESS_TYPE, WHO, latest, legend, mean_seconds
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
 
+_EACH = legend(ID)
 _EPOCHS = f'{{{PROGRESS_TYPE}="{semconv.EPOCH}"}}'
 
 
 def training() -> dashboard.Dashboard:
     """The board."""
-    who = f"{{{{{ID}}}}}"
+    return _machine(
+        _learning(_now(board("ktrdr-training", "Training", "Does it learn, and how long does it take?")))
+    )
+
+
+def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
     return (
-        board("ktrdr-training", "Training", "Does it learn, and how long does an epoch take?")
-        .with_panel(numbers("Epochs", "How many are finished?", "none", query(latest(of.EPOCH), who), span=8))
+        made.with_row(dashboard.Row("Now"))
         .with_panel(
             numbers(
-                "Remaining", "How long will it still take?", "s", query(latest(of.REMAINING), who), span=8
+                "Epochs",
+                "How many are finished?",
+                "none",
+                query(latest(of.EPOCH), _EACH),
+                span=8,
+                nothing=NOTHING,
+            )
+        )
+        .with_panel(
+            numbers(
+                "Remaining",
+                "How long will it still take?",
+                "s",
+                query(latest(of.REMAINING), _EACH),
+                span=8,
+                nothing=NOTHING,
             )
         )
         .with_panel(
             numbers(
                 "Learning rate",
                 "How large are its steps?",
-                "none",
-                query(latest(of.LEARNING_RATE), who),
+                "sci",
+                query(latest(of.LEARNING_RATE), _EACH),
                 span=8,
+                nothing=NOTHING,
+            )
+        )
+    )
+
+
+def _learning(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return (
+        made.with_row(dashboard.Row("Does it learn?"))
+        .with_panel(
+            of_operations(
+                lines(
+                    "Loss",
+                    "Does it fall, in training and validation alike?",
+                    "none",
+                    query(latest(of.LOSS), f"{_EACH} training"),
+                    query(latest(of.VAL_LOSS), f"{_EACH} validation"),
+                )
             )
         )
         .with_panel(
-            lines(
-                "Loss",
-                "Does it fall, in training and validation alike?",
-                "none",
-                query(latest(of.LOSS), f"training {who}"),
-                query(latest(of.VAL_LOSS), f"validation {who}"),
-            )
-        )
-        .with_panel(
-            lines(
-                "Accuracy",
-                "Does it rise, in training and validation alike?",
-                "percentunit",
-                query(latest(of.ACCURACY), f"training {who}"),
-                query(latest(of.VAL_ACCURACY), f"validation {who}"),
+            of_operations(
+                lines(
+                    "Accuracy",
+                    "Does it rise, in training and validation alike?",
+                    "percentunit",
+                    query(latest(of.ACCURACY), f"{_EACH} training"),
+                    query(latest(of.VAL_ACCURACY), f"{_EACH} validation"),
+                )
             )
         )
         .with_panel(
@@ -55,18 +86,53 @@ def training() -> dashboard.Dashboard:
                 "Does an epoch take as long as ever?",
                 "s",
                 query(
-                    mean_seconds(of.CHECKPOINT_DURATION, _EPOCHS, [PROGRESS_TYPE], "$__rate_interval"),
-                    "epoch",
+                    mean_seconds(of.CHECKPOINT_DURATION, _EPOCHS, [PROGRESS_TYPE]),
+                    "mean of all operations",
                     exemplars=True,
                 ),
+            ).min(0)
+        )
+        .with_panel(
+            of_operations(
+                lines(
+                    "Learning rate over time",
+                    "When did the schedule step?",
+                    "sci",
+                    query(latest(of.LEARNING_RATE), _EACH),
+                )
             )
+        )
+    )
+
+
+def _machine(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    # Who observes tells of its machine's GPUs: no server does that for it.
+    busy, used, most = (
+        f"max by ({WHO}, instance, {GPU}) ({each.series})"
+        for each in (of.GPU_UTILIZATION, of.GPU_MEMORY, of.GPU_MEMORY_LIMIT)
+    )
+    which = f"{legend(WHO)} GPU {legend(GPU)}"
+    return (
+        made.with_row(dashboard.Row("Is the GPU busy?"))
+        .with_panel(
+            lines(
+                "GPU",
+                "How busy is each GPU?",
+                "percentunit",
+                query(busy, which),
+                nothing="no GPU is seen",
+            )
+            .min(0)
+            .max(1)
         )
         .with_panel(
             lines(
-                "Learning rate over time",
-                "When did the schedule step?",
-                "none",
-                query(latest(of.LEARNING_RATE), who),
-            )
+                "GPU memory",
+                "How much of its memory is taken?",
+                "bytes",
+                query(used, which),
+                query(most, f"{which} has"),
+                nothing="no GPU is seen",
+            ).min(0)
         )
     )

@@ -21,6 +21,7 @@ from ktrdr_otel.exporters.providers import PinnedProvider
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.post_mortem import traceback_of
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.own_health import OwnHealth
 from ktrdr_otel.watcher.starter import Watch
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Observation:
         watch: Watch | None,
         log_capture: LogCapture,
         metrics_push: "MetricsPush | None",
+        own_health: OwnHealth,
         clock: Clock,
         shutdown_timeout_seconds: float,
     ) -> None:
@@ -65,6 +67,7 @@ class Observation:
         self._watch = watch
         self._log_capture = log_capture
         self._metrics_push = metrics_push
+        self._own_health = own_health
         self._clock = clock
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._generation = context.fork_generation()
@@ -146,19 +149,23 @@ class Observation:
         if self._watch is not None:
             self._watch.end()
         self._pump.remove(self._live)
-        if self._metrics_push is not None:
-            with _contained("the last metrics"):
-                self._metrics_push.end(self.operation_id, self._shutdown_timeout_seconds)
         with _contained("the last spans"):
             self._send_the_last_spans()
+        if self._metrics_push is not None:  # after the spans: what was dropped of them at the end is told
+            with _contained("the last metrics"):
+                self._metrics_push.end(self.operation_id, self._shutdown_timeout_seconds)
         if self._display is not None:
             with _contained("the end of the display"):
                 self._display.close()
 
     def _send_the_last_spans(self) -> None:
         complete = self._provider.shutdown(self._shutdown_timeout_seconds)
-        if not complete and self._provider.queue is not None:
-            self._service.leave_trace(self.operation_id, self._provider.queue)
+        queue = self._provider.queue
+        if queue is None:
+            return
+        self._own_health.exported(queue)
+        if not complete:
+            self._service.leave_trace(self.operation_id, queue)
 
     def _describe(self, status: OperationStatus) -> None:
         progress = self._live.progress()

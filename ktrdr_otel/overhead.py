@@ -20,16 +20,40 @@ _THREADS = "ktrdr-otel"  # every thread of ours is named so
 
 def thread_seconds() -> float | None:
     """CPU seconds of our threads that run now; None where the platform does not tell."""
-    total_ns = 0
+    taken = _thread_ns()
+    return None if taken is None else sum(taken.values()) / 1e9
+
+
+class ThreadTime:
+    """CPU seconds of our threads, of those that have ended too, as far as somebody had looked."""
+
+    def __init__(self) -> None:
+        self._seen: dict[threading.Thread, int] = {}
+        self._ended_ns = 0
+
+    def seconds(self) -> float | None:
+        """The sum, which never falls; None where the platform does not tell."""
+        taken = _thread_ns()
+        if taken is None:
+            return None
+        self._ended_ns += sum(ns for thread, ns in self._seen.items() if thread not in taken)
+        self._seen = taken
+        return (self._ended_ns + sum(taken.values())) / 1e9
+
+
+def _thread_ns() -> dict[threading.Thread, int] | None:
+    taken = {}
     for thread in threading.enumerate():
         if thread.name.startswith(_THREADS) and thread.native_id is not None:
             try:
                 # The first figure is the time on a CPU, in nanoseconds.
                 account = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
             except OSError:
+                if not thread.is_alive():  # it has just ended
+                    continue
                 return None
-            total_ns += int(account.split()[0])
-    return total_ns / 1e9
+            taken[thread] = int(account.split()[0])
+    return taken
 
 
 def checkpoint_seconds(*, is_private: bool) -> float:

@@ -29,7 +29,10 @@ from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
 from ktrdr_otel.exporters.queue import ExportQueue, queue_that_knows
 from ktrdr_otel.exporters.receivers import environment_for, receiver_of, trace_export
+from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
+from ktrdr_otel.metrics.health import store_points
+from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
@@ -37,6 +40,7 @@ from ktrdr_otel.operations.models import NewOperation
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.stack import py_spy
 from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.own_health import OwnHealth
 from ktrdr_otel.progress.plan import Plan
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
@@ -66,6 +70,7 @@ class Runtime:
         self._watches: dict[str, Watch] = {}
         self._pushes: dict[tuple[str, str], MetricsPush] = {}
         self.pulse: Pulse | None = None
+        self.health = OwnHealth(self.inbox, self.processor, self.pump)
 
     def service(self, settings: Settings) -> OperationsService:
         """The service of the settings' store, opened once; in memory where that store cannot be opened."""
@@ -109,9 +114,22 @@ class Runtime:
             push = self._pushes.get((settings.database_url, url))
             if push is None:
                 push = self._pushes[settings.database_url, url] = MetricsPush(
-                    service, standard_resource(), partial(otlp_metric_exporter, url), interval_seconds
+                    service,
+                    standard_resource(),
+                    partial(otlp_metric_exporter, url),
+                    interval_seconds,
+                    lambda: [*store_points(service), *self.own_points()],
                 )
             return push
+
+    def own_points(self) -> list[Point]:
+        """The plugin's own numbers in this process; of pushes where it pushes."""
+        points = self.health.points()
+        pushes = list(self._pushes.values())
+        if pushes:
+            failures = sum(push.failures for push in pushes)
+            points.append((instruments.PUSH_FAILURES, (), float(failures)))
+        return points
 
     def _publish(self) -> None:
         self.processor.pulse = self.pulse
@@ -121,6 +139,7 @@ class Runtime:
         self._lock = threading.Lock()
         self.pump.forget_after_fork()
         self.log_capture.forget_after_fork()
+        self.health.forget_after_fork()
         for watch in self._watches.values():
             watch.forget_after_fork()
         self._watches.clear()
@@ -201,7 +220,8 @@ def serving(settings: Settings, *, host: str | None, port: int | None) -> Iterat
             f"serving needs {error.name}, which is not installed; pip install 'ktrdr-otel[server]'"
         ) from error
     # The very service that operations of this process write to: their state is told before it is stored.
-    server = Server(runtime(settings).service(settings), load_server_settings(host=host, port=port))
+    run = runtime(settings)
+    server = Server(run.service(settings), load_server_settings(host=host, port=port), run.own_points)
     with server.beside():
         yield server.url
 
@@ -249,7 +269,8 @@ def begin(
         operation_type=operation_type,
         name=name,
         started_at=utc_from_ns(run.clock.wall_ns()),
-        trace_id=f"{identity.trace_id:032x}",
+        # Where its spans are not sampled nobody exports them: then no trace is to be found under that id.
+        trace_id=f"{identity.trace_id:032x}" if identity.trace_flags.sampled else None,
         span_id=f"{identity.span_id:016x}",
         worker=this_worker(),
         lease_seconds=settings.lease_seconds,
@@ -296,6 +317,8 @@ def begin(
     run.log_capture.begin()
     if watch is not None and run.pulse is not None:
         watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
+    if pinned.queue is not None:
+        run.health.exports(pinned.queue)
     if metrics_push is not None:
         metrics_push.begin(operation_id)
     return Observation(
@@ -309,6 +332,7 @@ def begin(
         watch=watch,
         log_capture=run.log_capture,
         metrics_push=metrics_push,
+        own_health=run.health,
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )

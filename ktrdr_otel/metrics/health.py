@@ -1,16 +1,20 @@
-"""The plugin's own numbers: what it dropped, what failed, who reads."""
+"""The plugin's own numbers, as far as the service and its store know them."""
 
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.operations.service import OperationsService
 
+_REFUSED = "store"  # the one cause for which checkpoints are dropped: the store is away, or refuses them
 
-def health_points(service: OperationsService, subscribers: int) -> list[Point]:
-    """How the process itself is, now."""
+
+def store_points(service: OperationsService, *, is_followed: bool = True) -> list[Point]:
+    """How the store fares, as this process writes it, and follows it where it does."""
     health = service.health()
     return [
-        (instruments.SUBSCRIBERS, (), float(subscribers)),
-        (instruments.STORE_UP, (), float(health.last_error is None)),
-        (instruments.DROPPED, ("checkpoint",), float(health.dropped_checkpoints)),
-        (instruments.EXPORT_FAILURES, (), float(health.failures)),
+        (instruments.STORE_UP, (), float(is_followed and health.last_error is None)),
+        (instruments.STORE_QUEUE, (), float(service.waiting())),
+        (instruments.STORE_FLUSHES, (), float(health.flushes)),
+        (instruments.STORE_FLUSH_TIME, (), health.flush_seconds),
+        (instruments.STORE_FAILURES, (), float(health.failures)),
+        (instruments.DROPPED, ("checkpoint", _REFUSED), float(health.dropped_checkpoints)),
     ]

@@ -56,7 +56,11 @@ def label_of(attribute: str) -> str:
 
 
 PHASE: Final = "ktrdr.phase"
-SIGNAL: Final = "ktrdr.otel.signal"
+TRACE_ID: Final = "ktrdr.trace.id"  # the way from a board to the trace; none where its spans are not sampled
+GPU_INDEX: Final = "ktrdr.gpu.index"
+SIGNAL: Final = "ktrdr.otel.signal"  # checkpoint, span
+CAUSE: Final = "ktrdr.otel.cause"  # why it was dropped
+PART: Final = "ktrdr.otel.part"  # of the plugin
 _ID: Final = (semconv.OPERATION_ID, semconv.OPERATION_TYPE)
 _STEP: Final = (
     *_ID,
@@ -74,12 +78,22 @@ def _gauge(
     return Instrument(name, Kind.GAUGE, unit, text, attributes, scrape_only)
 
 
+def _counter(name: str, unit: str, text: str, attributes: tuple[str, ...] = ()) -> Instrument:
+    return Instrument(name, Kind.COUNTER, unit, text, attributes)
+
+
 PROGRESS: Final = _gauge("ktrdr.operation.progress", "1", "How far the operation is, 0 to 1; never falls.")
 PHASE_INFO: Final = _gauge(
     "ktrdr.operation.phase.info", "", "1 for the phase in which the operation is.", (*_ID, PHASE)
 )
+PHASE_COMPLETED: Final = _gauge(
+    "ktrdr.operation.phase.items.completed", "{item}", "Units of the phase that are finished.", (*_ID, PHASE)
+)
+PHASE_PLANNED: Final = _gauge(
+    "ktrdr.operation.phase.items.planned", "{item}", "Units of the phase that are planned.", (*_ID, PHASE)
+)
 STEP_INFO: Final = _gauge(
-    "ktrdr.operation.step.info", "", "1 for the step that is under way.", _STEP, scrape_only=True
+    "ktrdr.operation.step.info", "", "1 for the step that is under way.", (*_STEP, TRACE_ID), scrape_only=True
 )
 ITEMS_COMPLETED: Final = _gauge(
     "ktrdr.operation.items.completed", "{item}", "Units of work that are finished."
@@ -103,6 +117,18 @@ SLOW: Final = _gauge("ktrdr.operation.slow", "", "1 while a step takes longer th
 REMAINING: Final = _gauge(
     "ktrdr.operation.estimated_remaining", "s", "How long it will still take, where that is known."
 )
+CPU: Final = _gauge(
+    "ktrdr.operation.cpu.usage", "{cpu}", "Cores that its process kept busy over the last seconds."
+)
+MEMORY: Final = _gauge("ktrdr.operation.memory.usage", "By", "Memory that its process holds.")
+MEMORY_LIMIT: Final = _gauge(
+    "ktrdr.operation.memory.limit", "By", "Memory that its process may hold, where something limits it."
+)
+GPU_UTILIZATION: Final = _gauge(
+    "ktrdr.gpu.utilization", "1", "How busy the GPU is, as its driver tells.", (GPU_INDEX,)
+)
+GPU_MEMORY: Final = _gauge("ktrdr.gpu.memory.usage", "By", "Memory of the GPU that is taken.", (GPU_INDEX,))
+GPU_MEMORY_LIMIT: Final = _gauge("ktrdr.gpu.memory.limit", "By", "Memory that the GPU has.", (GPU_INDEX,))
 LOSS: Final = _gauge("ktrdr.training.loss", "", "Training loss of the last epoch.")
 ACCURACY: Final = _gauge("ktrdr.training.accuracy", "1", "Training accuracy of the last epoch.")
 VAL_LOSS: Final = _gauge("ktrdr.training.val_loss", "", "Validation loss of the last epoch.")
@@ -113,14 +139,13 @@ ENDED: Final = _gauge(
     "ktrdr.operation.end.timestamp",
     "s",
     "When the operation ended, and where; for 15 minutes and the newest 100.",
-    (*_STEP, semconv.OPERATION_STATUS),
+    (*_STEP, semconv.OPERATION_STATUS, TRACE_ID),
 )
 ACTIVE: Final = _gauge(
     "ktrdr.operations.active", "{operation}", "Operations that run.", (semconv.OPERATION_TYPE,)
 )
-OPERATIONS: Final = Instrument(
+OPERATIONS: Final = _counter(
     "ktrdr.operations",
-    Kind.COUNTER,
     "{operation}",
     "Operations that have ended since this process began to look.",
     (semconv.OPERATION_TYPE, semconv.OPERATION_STATUS),
@@ -141,22 +166,33 @@ CHECKPOINT_DURATION: Final = Instrument(
 )
 SUBSCRIBERS: Final = _gauge("ktrdr.otel.subscribers", "{subscriber}", "Streams that are read.", ())
 FRESHNESS: Final = _gauge("ktrdr.otel.follower.age", "s", "How long ago the store was looked at last.", ())
-STORE_UP: Final = _gauge("ktrdr.otel.store.up", "", "1 while the store answers.", ())
-CARDINALITY_OVERFLOW: Final = Instrument(
+STORE_UP: Final = _gauge("ktrdr.otel.store.up", "", "1 while the store can be read and written.", ())
+STORE_QUEUE: Final = _gauge(
+    "ktrdr.otel.store.queue", "{checkpoint}", "Checkpoints that wait to be stored.", ()
+)
+STORE_FLUSHES: Final = _counter("ktrdr.otel.store.flushes", "{flush}", "Flushes that the store has taken.")
+STORE_FLUSH_TIME: Final = _counter("ktrdr.otel.store.flush.time", "s", "Time that those flushes took.")
+STORE_FAILURES: Final = _counter(
+    "ktrdr.otel.store.failures", "{flush}", "Flushes that the store refused or did not hear."
+)
+INBOX: Final = _gauge("ktrdr.otel.inbox", "{event}", "Starts and ends of spans that wait to be read.", ())
+EXPORT_QUEUE: Final = _gauge("ktrdr.otel.export.queue", "{span}", "Spans that wait to be exported.", ())
+EXPORTED: Final = _counter("ktrdr.otel.exported", "{span}", "Spans that a receiver has taken.")
+EXPORT_FAILURES: Final = _counter(
+    "ktrdr.otel.export.failures", "{export}", "Exports that did not deliver all of their spans."
+)
+PUSH_FAILURES: Final = _counter("ktrdr.otel.push.failures", "{push}", "Pushes of metrics that nobody took.")
+DROPPED: Final = _counter(
+    "ktrdr.otel.dropped", "{item}", "What this process observed and could not keep.", (SIGNAL, CAUSE)
+)
+FAULTS: Final = _counter(
+    "ktrdr.otel.faults", "{fault}", "Faults of the plugin that it kept from the program.", (PART,)
+)
+OWN_CPU_TIME: Final = _counter("ktrdr.otel.cpu.time", "s", "CPU that the plugin's own threads have used.")
+CARDINALITY_OVERFLOW: Final = _counter(
     "ktrdr.otel.cardinality.overflow",
-    Kind.COUNTER,
     "{step}",
     "Steps counted under the item `other`, because there are too many kinds of items.",
-)
-DROPPED: Final = Instrument(
-    "ktrdr.otel.dropped",
-    Kind.COUNTER,
-    "{item}",
-    "What this process observed and could not keep.",
-    (SIGNAL,),
-)
-EXPORT_FAILURES: Final = Instrument(
-    "ktrdr.otel.store.failures", Kind.COUNTER, "{flush}", "Flushes that the store refused or did not hear."
 )
 
 INSTRUMENTS: Final[Sequence[Instrument]] = tuple(

@@ -28,7 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument, Kind
-from ktrdr_otel.metrics.state import Exemplar, MetricsState, Point
+from ktrdr_otel.metrics.state import Exemplar, Health, MetricsState, Point
 from ktrdr_otel.semconv import SCOPE_NAME
 
 Series = tuple[Instrument, tuple[str, ...]]
@@ -54,8 +54,9 @@ class _Durations:
 class OtlpFace:
     """Makes what is pushed. Its memory is that of the state: what the state forgets is marked as gone, once."""
 
-    def __init__(self, state: MetricsState, resource: Resource) -> None:
+    def __init__(self, state: MetricsState, resource: Resource, health: Health) -> None:
         self._state = state
+        self._health = health
         self._resource = resource
         self._scope = InstrumentationScope(SCOPE_NAME)
         self._began_ns = time.time_ns()
@@ -66,12 +67,11 @@ class OtlpFace:
     def metrics(self) -> MetricsData:
         """All there is to push now."""
         now_ns = time.time_ns()
-        points = [
-            point for point in [*self._state.points(), *self._state.counters()] if not point[0].scrape_only
-        ]
-        there = {(instrument, values) for instrument, values, _ in points}
-        points.extend((*series, GONE) for series in self._pushed - there)
-        self._pushed = there
+        there = [*self._state.points(), *self._state.counters(), *self._health()]
+        points = [point for point in there if not point[0].scrape_only]
+        pushed = {(instrument, values) for instrument, values, _ in points}
+        points.extend((*series, GONE) for series in self._pushed - pushed)
+        self._pushed = pushed
         made = [*self._numbers(points, now_ns), *self._histograms(now_ns)]
         scope = ScopeMetrics(self._scope, made, schema_url="")
         return MetricsData([ResourceMetrics(self._resource, [scope], schema_url="")])

@@ -1,22 +1,22 @@
 """The scrape face: `/metrics`, in Prometheus' text format or as OpenMetrics with exemplars."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as OpenMetricsExemplar
 
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument
-from ktrdr_otel.metrics.state import Exemplar, MetricsState, Point
+from ktrdr_otel.metrics.state import Exemplar, Health, MetricsState
 
 _BOUNDS: Final = {
     instruments.CHECKPOINT_DURATION: instruments.CHECKPOINT_BOUNDS,
     instruments.OPERATION_DURATION: instruments.OPERATION_BOUNDS,
 }
-Health = Callable[[], list[Point]]
 
 
 class PrometheusFace(Collector):
@@ -50,18 +50,36 @@ class PrometheusFace(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every gauge and counter, as of now."""
-        families: dict[Instrument, Metric] = {}
+        gauges: dict[Instrument, GaugeMetricFamily] = {}
+        counters: dict[Instrument, CounterMetricFamily] = {}
         for instrument, values, value in [*self._state.points(), *self._state.counters(), *self._health()]:
-            family = families.get(instrument)
+            if instrument.kind is instruments.Kind.COUNTER:
+                self._count(counters, instrument, values, value)
+                continue
+            family = gauges.get(instrument)
             if family is None:
-                kind = (
-                    CounterMetricFamily if instrument.kind is instruments.Kind.COUNTER else GaugeMetricFamily
-                )
-                family = families[instrument] = kind(
+                family = gauges[instrument] = GaugeMetricFamily(
                     instrument.prometheus_name, instrument.help, labels=instrument.labels
                 )
-            family.add_metric(list(values), value)  # type: ignore[attr-defined] # both kinds have it
-        yield from families.values()
+            family.add_metric(list(values), value)
+        yield from gauges.values()
+        yield from counters.values()
+
+    def _count(
+        self,
+        families: dict[Instrument, CounterMetricFamily],
+        instrument: Instrument,
+        values: tuple[str, ...],
+        value: float,
+    ) -> None:
+        family = families.get(instrument)
+        if family is None:
+            family = families[instrument] = CounterMetricFamily(
+                instrument.prometheus_name, instrument.help, labels=instrument.labels
+            )
+        traced = self._state.exemplar(instrument, values)
+        exemplar = None if traced is None else OpenMetricsExemplar({"trace_id": traced.trace_id}, 1.0)
+        family.add_metric(list(values), value, exemplar=exemplar)
 
     def _observe(
         self, instrument: Instrument, values: tuple[str, ...], value: float, exemplar: Exemplar | None

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 
 from ktrdr_otel.errors import KtrdrOtelError
 from ktrdr_otel.metrics.otlp import OtlpFace
-from ktrdr_otel.metrics.state import MetricsState
+from ktrdr_otel.metrics.state import Health, MetricsState
 from ktrdr_otel.operations.service import OperationsService
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class MetricsPush:
         resource: Resource,
         make_exporter: Callable[[], MetricExporter],
         interval_seconds: float,
+        health: Health,
     ) -> None:
         self._service = service
         self._state = MetricsState()
-        self._face = OtlpFace(self._state, resource)
+        self._face = OtlpFace(self._state, resource, health)
         self._make_exporter = make_exporter
         self._exporter: MetricExporter | None = None
         self._interval_seconds = interval_seconds
@@ -97,8 +98,9 @@ class MetricsPush:
             operation = self._service.get(operation_id)
             while steps := self._service.steps(after=cursor, limit=_PAGE, operation_id=operation_id):
                 cursor = self._cursors[operation_id] = steps[-1].sequence
-                self._state.stored([], steps, cursor)
+                self._state.stored([operation], steps, cursor)
             self._state.stored([operation], [], cursor)
+        self._state.sampled(self._service.latest_samples(self._cursors))
 
     def _export(self, data: MetricsData) -> None:
         try:

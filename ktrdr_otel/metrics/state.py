@@ -11,15 +11,18 @@ from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument
 from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.samples import Sample
 
 _KEPT_ENDED: Final = 100
 _KEPT_SECONDS: Final = 15 * 60
+_SAMPLED_SECONDS: Final = 30.0  # what a process used so long ago says nothing about now
 _MOST_ITEMS: Final = 300  # kinds of items with series of their own; the rest is `other`
 _MOST_TYPES: Final = 50  # types of operations that are counted apart; they can be any word, too
 OTHER: Final = "other"
 
 # One number: an instrument, its attributes' values, and the value.
 Point = tuple[Instrument, tuple[str, ...], float]
+Health = Callable[[], list[Point]]  # the plugin's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,14 @@ class MetricsState:
         self._now = now
         self._lock = threading.Lock()
         self._running: dict[str, Operation] = {}
+        self._samples: Mapping[str, Sample] = {}
         self._training: dict[str, dict[Instrument, float]] = {}
         self._ended: OrderedDict[str, Operation] = OrderedDict()
         self._items: set[tuple[str, str, str]] = set()
         self._types: set[str] = set()
         self._looked_at = now()
         self.ended_total: dict[tuple[str, str], int] = {}
+        self._last_traced: dict[tuple[str, ...], Exemplar] = {}
         self.overflowed = 0
         self.observe: Observe = lambda instrument, values, value, exemplar: None
 
@@ -64,10 +69,21 @@ class MetricsState:
         """The store has these operations and these new steps."""
         with self._lock:
             self._looked_at = self._now()
+            told = {operation.operation_id: operation for operation in operations}
             for step in steps:
-                self._take_step(step)
+                self._take_step(step, told.get(step.operation_id) or self._known(step.operation_id))
             for operation in operations:
                 self._take(operation)
+
+    def sampled(self, samples: Mapping[str, Sample]) -> None:
+        """What the processes of running operations used lately, by operation."""
+        with self._lock:
+            self._samples = samples
+
+    def running(self) -> list[str]:
+        """The operations that run."""
+        with self._lock:
+            return list(self._running)
 
     def points(self) -> list[Point]:
         """Every gauge, now."""
@@ -84,6 +100,13 @@ class MetricsState:
             ended = [(instruments.OPERATIONS, kind, float(count)) for kind, count in self.ended_total.items()]
         return [*ended, (instruments.CARDINALITY_OVERFLOW, (), float(self.overflowed))]
 
+    def exemplar(self, instrument: Instrument, values: tuple[str, ...]) -> Exemplar | None:
+        """Where to look for the newest of what a counter counts."""
+        if instrument is not instruments.OPERATIONS:
+            return None
+        with self._lock:
+            return self._last_traced.get(values)
+
     def _take(self, operation: Operation) -> None:
         operation_id = operation.operation_id
         if not operation.status.is_terminal:
@@ -99,9 +122,11 @@ class MetricsState:
             self._ended.popitem(last=False)
         kind = (self._bounded(operation.operation_type), operation.status.value)
         self.ended_total[kind] = self.ended_total.get(kind, 0) + 1
+        exemplar = None if operation.trace_id is None else Exemplar(operation.trace_id)
+        if exemplar is not None:
+            self._last_traced[kind] = exemplar
         if operation.ended_at is not None:
             seconds = max((operation.ended_at - operation.started_at).total_seconds(), 0.0)
-            exemplar = None if operation.trace_id is None else Exemplar(operation.trace_id)
             self.observe(instruments.OPERATION_DURATION, kind, seconds, exemplar)
 
     def _bounded(self, operation_type: str) -> str:
@@ -112,7 +137,10 @@ class MetricsState:
         self._types.add(operation_type)
         return operation_type
 
-    def _take_step(self, step: Checkpoint) -> None:
+    def _known(self, operation_id: str) -> Operation | None:
+        return self._running.get(operation_id) or self._ended.get(operation_id)
+
+    def _take_step(self, step: Checkpoint, operation: Operation | None) -> None:
         if step.ended_at is None or step.progress_type is None:
             return
         item = step.item_name or step.step or ""
@@ -124,7 +152,10 @@ class MetricsState:
             else:
                 self._items.add(values)
         seconds = max((step.ended_at - step.started_at).total_seconds(), 0.0)
-        self.observe(instruments.CHECKPOINT_DURATION, values, seconds, Exemplar(step.trace_id, step.span_id))
+        # An exemplar of a span that is not sampled would lead to no trace.
+        is_sampled = operation is not None and operation.trace_id is not None
+        exemplar = Exemplar(step.trace_id, step.span_id) if is_sampled else None
+        self.observe(instruments.CHECKPOINT_DURATION, values, seconds, exemplar)
         if step.metrics:
             training = self._training.setdefault(step.operation_id, {})
             training.update(
@@ -138,7 +169,10 @@ class MetricsState:
         yield instruments.PROGRESS, own, operation.percentage / 100
         if operation.phase is not None:
             yield instruments.PHASE_INFO, (*own, operation.phase), 1.0
-        yield instruments.STEP_INFO, (*own, *_place(operation.context)), 1.0
+        for phase, (completed, planned) in operation.phases.items():
+            yield instruments.PHASE_COMPLETED, (*own, phase), float(completed)
+            yield instruments.PHASE_PLANNED, (*own, phase), float(planned)
+        yield instruments.STEP_INFO, (*own, *_place(operation.context), operation.trace_id or ""), 1.0
         yield instruments.ITEMS_COMPLETED, own, float(operation.items_completed)
         yield instruments.STALLED, own, float(operation.stalled and not operation.suspended)
         yield instruments.SUSPENDED, own, float(operation.suspended)
@@ -159,6 +193,16 @@ class MetricsState:
                 yield instrument, own, float(value)
         for instrument, value in self._training.get(operation.operation_id, {}).items():
             yield instrument, own, value
+        yield from self._used_by(own)
+
+    def _used_by(self, own: tuple[str, str]) -> Iterator[Point]:
+        sample = self._samples.get(own[0])
+        if sample is None or self._now() - sample.at.timestamp() > _SAMPLED_SECONDS:
+            return
+        yield instruments.CPU, own, sample.cpu_share
+        yield instruments.MEMORY, own, float(sample.rss_bytes)
+        if sample.limit_bytes is not None:
+            yield instruments.MEMORY_LIMIT, own, float(sample.limit_bytes)
 
     def _end_of(self, operation: Operation) -> Point:
         ended_at = operation.ended_at or operation.started_at
@@ -167,6 +211,7 @@ class MetricsState:
             operation.operation_type,
             *_place(operation.context),
             operation.status.value,
+            operation.trace_id or "",
         )
         return instruments.ENDED, values, ended_at.timestamp()
 

@@ -132,7 +132,7 @@ class Operation:
     items_completed: int = 0
     items_planned: int | None = None
     phases: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # finished and planned units
-    trace_id: str | None = None
+    trace_id: str | None = None  # None where its spans are not sampled: then there is no trace to look at
     slow: bool = False
     stalled: bool = False
     suspended: bool = False

@@ -140,6 +140,10 @@ class OperationStore(Protocol):
         """Ended units of work of a higher sequence, of one operation or of all, in order of sequence."""
         ...
 
+    def latest_samples(self, operation_ids: Iterable[str]) -> dict[str, Sample]:
+        """What the processes of those operations used when somebody looked last; only those that were looked at."""
+        ...
+
     def last_sequence(self) -> int:
         """The highest sequence given so far; 0 before the first."""
         ...

@@ -125,6 +125,10 @@ class OperationsService:
         """What the writer went through so far."""
         return self._writer.health
 
+    def waiting(self) -> int:
+        """Checkpoints that are recorded and not stored yet."""
+        return self._writer.waiting
+
     def get(self, operation_id: str) -> Operation:
         """The operation as it is now; raises `UnknownOperationError`."""
         return self._judged(self._store.get(operation_id))
@@ -178,6 +182,10 @@ class OperationsService:
     def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> Sequence[Checkpoint]:
         """Finished units of a higher sequence than `after`, of one operation or of all, in order of sequence."""
         return self._store.steps(after=after, limit=limit, operation_id=operation_id)
+
+    def latest_samples(self, operation_ids: Iterable[str]) -> dict[str, Sample]:
+        """What the processes of those operations used when somebody looked last; only those that were looked at."""
+        return self._store.latest_samples(operation_ids)
 
     def last_sequence(self) -> int:
         """The highest sequence of a checkpoint so far; 0 before the first."""

@@ -26,6 +26,7 @@ class WriterHealth:
     """What the writer went through."""
 
     flushes: int = 0
+    flush_seconds: float = 0.0  # that they took
     failures: int = 0
     dropped_checkpoints: int = 0
     last_error: str | None = None
@@ -65,6 +66,12 @@ class Writer:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self.health = WriterHealth()
+
+    @property
+    def waiting(self) -> int:
+        """Checkpoints that are not stored yet."""
+        batch = self._waiting
+        return len(self._units) + len(batch.started) + len(batch.finished) + len(batch.closed)
 
     def begin(
         self,
@@ -122,6 +129,7 @@ class Writer:
             batch = self._gather()
             if batch.is_empty:
                 return True
+            began_ns = self._clock.monotonic_ns()
             try:
                 self._store.write(batch)
             except StoreUnavailableError as error:
@@ -129,6 +137,7 @@ class Writer:
                 return False
             except Exception as error:
                 return self._write_state_alone(batch, error)
+            self.health.flush_seconds += (self._clock.monotonic_ns() - began_ns) / 1e9
             self._stored(batch)
             return True
 

@@ -14,9 +14,11 @@ from starlette.staticfiles import StaticFiles
 
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.errors import StoreError
-from ktrdr_otel.metrics.health import health_points
+from ktrdr_otel.metrics import instruments
+from ktrdr_otel.metrics.health import store_points
 from ktrdr_otel.metrics.prometheus import PrometheusFace
-from ktrdr_otel.metrics.state import MetricsState
+from ktrdr_otel.metrics.state import Health, MetricsState, Point
+from ktrdr_otel.metrics.usage import Usage
 from ktrdr_otel.notify import Notifier, Outbox
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.server.api import (
@@ -44,20 +46,34 @@ _LAST_MESSAGES_SECONDS: Final = 5.0
 _LONGEST_BODY: Final = 64 * 1024  # of anything but spans
 
 
-def create_app(service: OperationsService, settings: ServerSettings, clock: Clock) -> FastAPI:
-    """The server on that service; whoever runs it owns the service and closes it afterwards."""
+def create_app(
+    service: OperationsService, settings: ServerSettings, clock: Clock, own: Health = list
+) -> FastAPI:
+    """The server on that service; whoever runs it owns the service and closes it afterwards.
+
+    `own` gives the numbers of the plugin where it observes in this process.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = Hub(service, lambda operation: operation_form(settings, operation))
         app.state.backend = Backend(service, settings, hub)
         metrics = MetricsState()
-        app.state.metrics = PrometheusFace(metrics, lambda: health_points(service, hub.subscribers))
         deliveries: list[Deliver] = [hub.stored, metrics.stored]
         outbox = None if settings.notify is None else Outbox(settings.notify.get_secret_value())
         if outbox is not None:
             deliveries.append(Notifier(outbox).stored)
-        follower = Follower(service, *deliveries)
+        # The last one: it reads the store, and what is told before it is told whatever becomes of that.
+        follower = Follower(service, *deliveries, Usage(metrics, service.latest_samples).stored)
+
+        def health() -> list[Point]:
+            looking_on = (instruments.SUBSCRIBERS, (), float(hub.subscribers))
+            return [looking_on, *store_points(service, is_followed=not follower.is_away), *own()]
+
+        app.state.metrics = PrometheusFace(metrics, health)
+        app.state.metrics.render(
+            ""
+        )  # what it imports late is imported: the first scrape should not pay for it
         service.listen(hub.progressed)
         follower.start()
         tasks = [asyncio.create_task(hub.run())]

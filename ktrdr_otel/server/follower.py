@@ -31,7 +31,7 @@ class Follower:
         self._key: int | None = None
         self._sequence = 0
         self._stopped = threading.Event()
-        self._is_away = False
+        self.is_away = False  # the store could not be read when it was looked at last
         self._thread = threading.Thread(target=self._run, name="ktrdr-otel follower", daemon=True)
 
     def start(self) -> None:
@@ -54,16 +54,16 @@ class Follower:
                 self._changes.wait(_LOOK_SECONDS)
                 self._look()
             except StoreError as error:
-                if not self._is_away:
-                    self._is_away = True
+                if not self.is_away:
+                    self.is_away = True
                     logger.warning("the store cannot be followed: %s; trying again", error)
                 self._stopped.wait(_LOOK_SECONDS)
             except Exception:
                 logger.exception("following the store failed; trying again")
                 self._stopped.wait(_LOOK_SECONDS)
             else:
-                if self._is_away:
-                    self._is_away = False
+                if self.is_away:
+                    self.is_away = False
                     logger.warning("the store is back: %s", self._service.describe())
         self._changes.forget()
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ktrdr_otel.clock import SystemClock
 from ktrdr_otel.errors import SettingsError
+from ktrdr_otel.metrics.state import Health
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.server.app import create_app
 from ktrdr_otel.server.settings import ServerSettings
@@ -51,8 +52,8 @@ class _Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """uvicorn, whose streams end with a reason when it stops."""
 
-    def __init__(self, service: OperationsService, settings: ServerSettings) -> None:
-        self.app: FastAPI = create_app(service, settings, SystemClock())
+    def __init__(self, service: OperationsService, settings: ServerSettings, own: Health = list) -> None:
+        self.app: FastAPI = create_app(service, settings, SystemClock(), own)
         self._settings = settings
         self._socket = _listening(settings)
         super().__init__(

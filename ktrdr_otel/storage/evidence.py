@@ -11,7 +11,7 @@ from ktrdr_otel.operations.logs import Logged, LogLine
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import storable
 from ktrdr_otel.storage.bulk import BulkInsert
-from ktrdr_otel.storage.tables import logs, samples
+from ktrdr_otel.storage.tables import logs, operations, samples
 
 _LOG_COLUMNS: Final = (
     "operation_key", "at_ns", "level", "logger", "message", "trace_id", "span_id", "step",
@@ -89,6 +89,21 @@ def samples_query(operation_key: int, *, most: int) -> Select[Any]:
         )
         .group_by(is_newest, group)
         .order_by(func.max(places.c.sample))
+    )
+
+
+def latest_samples_query(operation_ids: Iterable[str]) -> Select[Any]:
+    """One step in the index per operation: a run of a week has a hundred thousand samples. A test guards its plan."""
+    newest = (
+        select(func.max(samples.c.sample))
+        .where(samples.c.operation_key == operations.c.key)
+        .correlate(operations)
+        .scalar_subquery()
+    )
+    return (
+        select(operations.c.operation_id, samples)
+        .join(samples, samples.c.sample == newest)
+        .where(operations.c.operation_id.in_(list(operation_ids)))
     )
 
 

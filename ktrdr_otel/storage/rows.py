@@ -112,7 +112,8 @@ def stored_operation(row: Mapping[str, Any]) -> Stored:
         started_at=utc_from_ns(row["started_ns"]),
         ended_at=None if row["ended_ns"] is None else utc_from_ns(row["ended_ns"]),
         last_progress_at=None if row["last_progress_ns"] is None else utc_from_ns(row["last_progress_ns"]),
-        heartbeat_at=utc_from_ns(row["heartbeat_ns"]),
+        # Without a lease nobody beats for it: it is reported from elsewhere.
+        heartbeat_at=utc_from_ns(row["heartbeat_ns"]) if row["lease_seconds"] > 0 else None,
         estimated_remaining_seconds=row["estimated_remaining_seconds"],
         items_completed=row["items_completed"],
         items_planned=row["items_planned"],

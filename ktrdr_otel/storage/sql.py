@@ -43,7 +43,14 @@ from ktrdr_otel.storage import rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
-from ktrdr_otel.storage.evidence import Evidence, logs_query, samples_query, stored_line, stored_sample
+from ktrdr_otel.storage.evidence import (
+    Evidence,
+    latest_samples_query,
+    logs_query,
+    samples_query,
+    stored_line,
+    stored_sample,
+)
 from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, logs, operations, samples
 from ktrdr_otel.storage.watching import watching
 
@@ -158,6 +165,12 @@ class SqlOperationStore:
             rows.stored_checkpoint(row["operation_id"], row)
             for row in self._read(steps_query(key, after=after, limit=limit))
         ]
+
+    def latest_samples(self, operation_ids: Iterable[str]) -> dict[str, Sample]:
+        """What the processes of those operations used when somebody looked last; only those that were looked at."""
+        return {
+            row["operation_id"]: stored_sample(row) for row in self._read(latest_samples_query(operation_ids))
+        }
 
     def last_sequence(self) -> int:
         """The highest sequence given so far; 0 before the first."""

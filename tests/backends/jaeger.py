@@ -22,6 +22,7 @@ class Jaeger:
 
     query: str
     otlp: str
+    span_metrics: int  # the port at which Prometheus asks for them
 
     def spans(self, trace_id: str) -> list[dict[str, Any]]:
         """The records of a trace, as OTLP JSON; none where it has none."""
@@ -62,7 +63,9 @@ def running_jaeger(
         )
         try:
             until(lambda: httpx.get(f"http://127.0.0.1:{ports['13133']}/status").status_code == 200)
-            yield Jaeger(f"http://127.0.0.1:{ports['16686']}", f"http://127.0.0.1:{ports['4318']}")
+            yield Jaeger(
+                f"http://127.0.0.1:{ports['16686']}", f"http://127.0.0.1:{ports['4318']}", int(ports["8889"])
+            )
         finally:
             process.terminate()
             process.wait(30)

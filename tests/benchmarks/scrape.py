@@ -1,11 +1,12 @@
 """What does a scrape of a hundred active operations take, and does it slow a running checkpoint?
 
-The scrape is over HTTP, of a real server. Checkpoints run in this process, in pairs: while another process serves and
+The scrape is over HTTP, of `ktrdr-otel serve`. Checkpoints run in this process, in pairs: while that server
 is scraped ten times a second, and while nobody asks; CPU time of this process per checkpoint.
 """
 
 import contextlib
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,52 +14,53 @@ import time
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.harness import Spread, interleaved, report
 
+if TYPE_CHECKING:
+    from ktrdr_otel.observation import Observation
+
 ACTIVE = 100
-SCRAPES = 100
+SCRAPES = 500
 PAIRS = 15
-CHECKPOINTS = 2_000
+CHECKPOINTS = 10_000
 
 
-def serve(database: str) -> None:
-    """The server's process, and the hundred operations in it."""
+def begin_operations(database: str) -> None:
+    """A hundred operations run in the store, by the word of this process."""
     from ktrdr_otel.operations.models import NewOperation, Progress
     from ktrdr_otel.operations.ports import Batch
     from ktrdr_otel.operations.worker import this_worker
     from ktrdr_otel.settings import load_settings
-    from ktrdr_otel.wiring import open_service, serving
+    from ktrdr_otel.wiring import open_service
 
-    settings = load_settings(database=database)
-    service = open_service(settings)
-    with serving(settings, host=None, port=0) as url:
-        for number in range(ACTIVE):
-            service.adopt(
-                NewOperation(
-                    operation_id=f"active-{number}",
-                    operation_type="training",
-                    name="train",
-                    started_at=datetime.now(UTC),
-                    trace_id=f"{number + 1:032x}",
-                    span_id=f"{number + 1:016x}",
-                    worker=this_worker(),
-                    lease_seconds=3600,
-                )
+    service = open_service(load_settings(database=database))
+    for number in range(ACTIVE):
+        service.adopt(
+            NewOperation(
+                operation_id=f"active-{number}",
+                operation_type="training",
+                name="train",
+                started_at=datetime.now(UTC),
+                trace_id=f"{number + 1:032x}",
+                span_id=f"{number + 1:016x}",
+                worker=this_worker(),
+                lease_seconds=3600,
             )
-        state = Progress(
-            phase="preprocessing",
-            percentage=2.0,
-            message="Processing AAPL (2/5) [1h] - Computing RSI (15/40)",
-            context={"symbol": "AAPL", "timeframe": "1h", "indicator_name": "RSI"},
-            last_progress_at=datetime.now(UTC),
-            items_completed=15,
-            items_planned=400,
-            estimated_remaining_seconds=60.0,
         )
-        service.write(Batch(progress={f"active-{number}": state for number in range(ACTIVE)}))
-        print(url, flush=True)
-        sys.stdin.readline()
+    state = Progress(
+        phase="preprocessing",
+        percentage=2.0,
+        message="Processing AAPL (2/5) [1h] - Computing RSI (15/40)",
+        context={"symbol": "AAPL", "timeframe": "1h", "indicator_name": "RSI"},
+        last_progress_at=datetime.now(UTC),
+        items_completed=15,
+        items_planned=400,
+        estimated_remaining_seconds=60.0,
+    )
+    service.write(Batch(progress={f"active-{number}": state for number in range(ACTIVE)}))
+    service.close()
 
 
 def scrape(url: str) -> int:
@@ -75,23 +77,24 @@ def scrape_seconds(url: str) -> float:
     return time.perf_counter() - began
 
 
-def checkpoint_seconds() -> float:
-    """CPU time of this process per checkpoint."""
+def checkpoint_seconds(operation: "Observation") -> float:
+    """CPU time of this process per checkpoint, until all of them are stored."""
     from ktrdr_otel import checkpoint
 
     began = time.process_time()
     for index in range(CHECKPOINTS):
         with checkpoint("load", item="bars", index=index, total=CHECKPOINTS):
             pass
+    operation.flush()
     return (time.process_time() - began) / CHECKPOINTS
 
 
-def scraped_checkpoint_seconds(url: str) -> float:
+def scraped_checkpoint_seconds(operation: "Observation", url: str) -> float:
     """The same, while the other process is scraped."""
     asking = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.scrape", "--ask", url])
     try:
         time.sleep(0.3)  # its interpreter has started
-        return checkpoint_seconds()
+        return checkpoint_seconds(operation)
     finally:
         asking.kill()
         asking.wait()
@@ -110,27 +113,34 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         database = str(Path(folder) / "operations.db")
-        arguments = [sys.executable, "-m", "tests.benchmarks.scrape", database]
-        with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        begin_operations(database)
+        arguments = [sys.executable, "-m", "ktrdr_otel", "serve", "--port", "0", "--database", database]
+        with subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as server:
             assert server.stdout is not None
-            url = server.stdout.readline().strip()
+            url = server.stdout.readline().split()[-1]
             deadline = time.monotonic() + 20
             while scrape(url) < ACTIVE:
                 assert time.monotonic() < deadline, "the server does not see the operations"
                 time.sleep(0.05)
             took = [scrape_seconds(url) for _ in range(SCRAPES)]
             os.environ["KTRDR_OTEL_WATCHER"] = "off"
-            with observe("measured", display="off", database=str(Path(folder) / "measured.db")):
-                checkpoint_seconds()
-                pairs = interleaved(PAIRS, lambda: scraped_checkpoint_seconds(url), checkpoint_seconds)
-            server.communicate("\n", timeout=30)
-    took.sort()
+            with observe("measured", display="off", database=str(Path(folder) / "measured.db")) as operation:
+                checkpoint_seconds(operation)
+                pairs = interleaved(
+                    PAIRS,
+                    lambda: scraped_checkpoint_seconds(operation, url),
+                    lambda: checkpoint_seconds(operation),
+                )
+            server.terminate()
     report(
         "scrape",
         {
             "active_operations": ACTIVE,
             "scrape_seconds": Spread.of(took),
-            "scrape_p99_seconds": took[int(len(took) * 0.99)],
+            "scrape_p99_seconds": statistics.quantiles(took, n=100, method="inclusive")[98],
+            "scrape_longest_seconds": max(took),
             "checkpoint_seconds_scraped": Spread.of([scraped for scraped, _ in pairs]),
             "checkpoint_seconds_alone": Spread.of([alone for _, alone in pairs]),
             "ratio": Spread.of([scraped / alone for scraped, alone in pairs]),
@@ -142,7 +152,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--ask"]:
         with contextlib.suppress(OSError):
             ask(sys.argv[2])
-    elif len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
-        serve(sys.argv[1])
     else:
         main()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.data import write_samples
@@ -43,8 +44,9 @@ def start_training(
     failing: str = "",
     symbols: str = "AAPL,MSFT",
     epochs: int = 8,
+    reporting: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """A training that runs."""
+    """A training that runs; `reporting` is what else it finds in its environment."""
     bars = folder / "bars"
     if not bars.exists():
         write_samples(bars)
@@ -52,7 +54,7 @@ def start_training(
     chosen = ["--symbols", symbols, "--epochs", str(epochs), "--operation-id", operation_id]
     return subprocess.Popen(
         [sys.executable, "-c", _SLOW, str(pause), failing, *arguments, *chosen],
-        env=environment(database),
+        env={**environment(database), **(reporting or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -31,7 +31,9 @@ from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage.evidence import latest_samples_query
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
+from ktrdr_otel.watcher.record import Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -580,3 +582,40 @@ def test_the_query_of_the_streams_walks_an_index(tmp_path: Path) -> None:
         assert used in plan
         assert "TEMP B-TREE" not in plan
     engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationStore) -> None:
+    """As a watcher writes them; an operation that nobody watches has none."""
+    for operation_id in ("one", "two", "three"):
+        store.create(new(operation_id), wall_ns=10**18, monotonic_ns=5)
+    mine = this_worker()
+    record = Record(
+        {
+            **store.watching(),
+            "pid": mine.pid,
+            "started_ticks": mine.pid_started_ticks,
+            "boot_id": mine.boot_id,
+            "site_packages": [],
+        }
+    )
+    for operation_id, share in (("one", 0.5), ("one", 1.5), ("two", 0.25)):
+        record.sample(operation_id, at_ns=10**18, cpu_share=share, rss_bytes=2**40, limit_bytes=None)
+    record.close()
+    found = store.latest_samples(["one", "two", "three"])
+    assert {each: sample.cpu_share for each, sample in found.items()} == {"one": 1.5, "two": 0.25}
+    assert (found["one"].rss_bytes, found["one"].limit_bytes) == (2**40, None)
+    assert store.latest_samples(["three"]) == store.latest_samples([]) == {}
+
+
+def test_reading_the_newest_samples_never_walks_over_the_old_ones(tmp_path: Path) -> None:
+    """Its plan, not its milliseconds."""
+    path = tmp_path / "operations.db"
+    open_store(Settings(database=str(path))).close()
+    engine = create_engine(f"sqlite:///{path}")
+    query = str(latest_samples_query(["one"]).compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.connect() as connection:
+        plan = " ".join(row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))
+    engine.dispose()
+    assert "SEARCH samples USING COVERING INDEX samples_of_operation (operation_key=?)" in plan
+    assert "SCAN samples" not in plan

@@ -1,6 +1,7 @@
 """Every file that another program reads is checked by that program, or by what it promises to read."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -111,10 +112,48 @@ def test_compose_takes_the_compose_file() -> None:
     run("docker-compose", "-f", "docker-compose.yml", "config", "-q")
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     for name, service in services.items():
+        assert "healthcheck" in service or name in ("secrets", "demo"), name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert re.search(r":v?\d+\.\d+", service["image"]), name
         for key, value in (service.get("environment") or {}).items():
             assert not re.search("TOKEN|PASSWORD", key) or str(value).startswith("/run/"), (name, key)
+
+
+def test_the_first_start_makes_secrets_and_the_second_leaves_them(tmp_path: Path) -> None:
+    """Readable by whatever user a container runs as, and each another; as the compose file's own script says."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    script = services["secrets"]["command"][-1].replace("$$", "$")
+    script = script.replace("/run/ktrdr-otel", str(tmp_path / "secrets")).replace(
+        "/badger", str(tmp_path / "badger")
+    )
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "chown").write_text("#!/bin/sh\n")  # another owner than one's own takes a root
+    (tmp_path / "chown").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    made = []
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script], check=True, env={"PATH": path})
+        made.append({each.name: each.read_text() for each in (tmp_path / "secrets").iterdir()})
+    assert made[0] == made[1]
+    assert made[0].keys() == {"token", "password", "grafana"}
+    assert len(set(made[0].values())) == 3
+    assert all(re.fullmatch("[0-9a-f]{48}", secret) for secret in made[0].values())
+    assert {each.stat().st_mode & 0o777 for each in (tmp_path / "secrets").iterdir()} == {0o444}
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "badger/keys").is_dir()
+
+
+def test_a_secret_that_is_used_is_one_that_is_made() -> None:
+    """Every file under /run/ktrdr-otel that a service, Prometheus or the image's entry names."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    made = set(re.findall(r"\w+", re.search(r"for name in ([\w ]+);", compose)[1]))  # type: ignore[index] # it is there
+    texts = [
+        compose.replace("/run/ktrdr-otel/$$name", ""),
+        (DASHBOARDS / "prometheus/prometheus.yml").read_text(),
+    ]
+    used = {name for text in texts for name in re.findall(r"/run/ktrdr-otel/(\w+)", text)}
+    used |= set(re.findall(r"\$folder/(\w+)", (DASHBOARDS / "with-secrets").read_text()))
+    assert used == made
 
 
 def test_provisioning_is_what_grafana_reads() -> None:

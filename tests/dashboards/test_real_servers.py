@@ -20,7 +20,11 @@ import yaml
 
 from dashboards.board import SERVER_JOB
 from dashboards.build import boards
+from ktrdr_otel.metrics import instruments
+from ktrdr_otel.metrics.gpu import Gpus
+from ktrdr_otel.watcher.kernel import memory_limit
 from tests.dashboards.test_configuration import DASHBOARDS, panels
+from tests.integration.otlp_receivers import HttpReceiver
 
 SHORT = {
     "KTRDR_OTEL_STALL_FLOOR_SECONDS": "3",
@@ -32,16 +36,19 @@ JOB = """
 import contextlib, sys, time
 from ktrdr_otel import checkpoint, hold, observe
 from ktrdr_otel.progress.plan import Plan
+from ktrdr_otel.settings import load_settings
+from ktrdr_otel.wiring import serving
 
 def step(index, seconds, name="RSI"):
     with checkpoint("indicator_computation", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
                     indicator_name=name, indicator_index=index, total_indicators=60):
         time.sleep(seconds)
 
-kind, database = sys.argv[1:]
+kind, database, port, operation_id = sys.argv[1:]
+served = serving(load_settings(database=database), host=None, port=int(port)) if port else contextlib.nullcontext()
 plan = Plan.training(steps=0, indicators=60, fuzzy_sets=20, epochs=40, preparation=0, evaluation=0)
-with contextlib.suppress(ValueError), observe(kind, operation_type="training", operation_id=kind, database=database,
-                                             display="off", plan=plan):
+with contextlib.suppress(ValueError), served, observe(kind, operation_type="training", operation_id=operation_id,
+                                                     database=database, display="off", plan=plan):
     for index in range(1, 21):
         step(index, 0.1, f"I{index}")
     if kind == "stall":
@@ -77,6 +84,8 @@ class Watched:
     prometheus: str
     database: str
     heard: list[dict[str, Any]]
+    serving_job: int = 0  # where Prometheus looks for a job that serves
+    otlp: str = ""  # who takes the spans of such a job
     jobs: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
@@ -96,9 +105,23 @@ class Watched:
             and alert["status"] == status
         ]
 
-    def start(self, kind: str) -> "subprocess.Popen[bytes]":
-        """A job of that kind runs."""
-        job = subprocess.Popen([sys.executable, "-c", JOB, kind, self.database], env={**os.environ, **SHORT})
+    def start(self, kind: str, *, serves: bool = False) -> "subprocess.Popen[bytes]":
+        """A job of that kind runs; with `serves` it is scraped itself, exports its spans and pushes its metrics."""
+        arguments = [
+            sys.executable,
+            "-c",
+            JOB,
+            kind,
+            self.database,
+            str(self.serving_job) if serves else "",
+            kind,
+        ]
+        exporting = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_METRIC_EXPORT_INTERVAL": "500",
+        }
+        job = subprocess.Popen(arguments, env={**os.environ, **SHORT, **(exporting if serves else {})})
         self.jobs.append(job)
         return job
 
@@ -141,11 +164,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
     webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     threading.Thread(target=webhook.serve_forever, daemon=True).start()
-    serving, scraping, alerting = free_port(), free_port(), free_port()
+    serving, scraping, alerting, serving_job = (free_port() for _ in range(4))
     database = str(folder / "operations.db")
     alerts = yaml.safe_load((DASHBOARDS / "alertmanager/alertmanager.yml").read_text())
     alerts["route"].update(group_wait="0s", group_interval="1s")
-    alerts["receivers"][1]["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook.server_port}/"
+    alerts["route"]["routes"][0].update(group_interval="1s", repeat_interval="1s")
+    for receiver in alerts["receivers"]:
+        receiver["webhook_configs"][0]["url"] = f"http://127.0.0.1:{webhook.server_port}/"
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(alerts))
     config = yaml.safe_load((DASHBOARDS / "prometheus/prometheus.yml").read_text())
     del config["otlp"]
@@ -153,7 +178,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alerting}"]}]
     config["scrape_configs"] = [
-        {"job_name": "ktrdr-otel-server", "static_configs": [{"targets": [f"127.0.0.1:{serving}"]}]}
+        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+        for name, port in ((SERVER_JOB, serving), ("ktrdr-otel", serving_job))
     ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = (folder / "log").open("wb")
@@ -164,6 +190,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{scraping}",
+            "--rules.alert.resend-delay=1s",  # what Alertmanager has missed by starting later is told again
             "--enable-feature=exemplar-storage",
         ],
         [
@@ -177,7 +204,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     processes = [
         subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
     ]
-    made = Watched(f"http://127.0.0.1:{scraping}", database, heard)
+    spans = HttpReceiver()
+    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_job, spans.url)
     try:
         url = f"http://127.0.0.1:{scraping}"
         until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
@@ -193,6 +221,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for process in processes:
             process.wait(20)
         log.close()
+        spans.close()
         webhook.shutdown()
         webhook.server_close()
 
@@ -201,7 +230,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watched) -> None:
     """With symbol, timeframe and indicator, and its end; slow and held runs are silent; a kill is lost."""
     assert watched.start("plain").wait(60) == 0  # what it took is known from here on
-    jobs = {kind: watched.start(kind) for kind in ("stall", "slow", "held", "kill", "fail")}
+    jobs = {
+        kind: watched.start(kind, serves=kind == "slow") for kind in ("stall", "slow", "held", "kill", "fail")
+    }
     [alert] = until(lambda: watched.alerts("PreprocessingStalled", "stall", "firing"))[:1]
     assert alert["annotations"]["summary"] == "stall is stalled in computing_indicator RSI [1h] AAPL"
     assert alert["labels"]["ktrdr_item_name"] == "RSI"
@@ -214,23 +245,40 @@ def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watc
     every_panel_has_data(watched)
     for job in jobs.values():
         job.wait(60)
+    watchdog = [alert for alert in watched.heard if alert["labels"]["alertname"] == "Watchdog"]
+    assert len(watchdog) > 2, "the dead man's switch is told again and again"
     for kind in ("slow", "held"):
         for name in ("PreprocessingStalled", "TrainingStalled"):
             assert watched.alerts(name, kind, "firing") == []
 
 
-def every_panel_has_data(watched: Watched) -> None:
-    """Every query of every panel, as Grafana would send it, while runs are in training."""
-    until(lambda: watched.query("ktrdr_training_loss"), 60)
-    time.sleep(3)  # a rate needs two scrapes
-    empty = []
+def every_query() -> Iterator[tuple[str, str, str]]:
+    """Board, panel and query, as Grafana would send it."""
     for name, text in boards().items():
         for panel in panels(json.loads(text)):
             for target in panel["targets"]:
                 expression = target["expr"].replace("$operation", ".*").replace("$job", SERVER_JOB)
-                expression = re.sub(r"\$__(range|rate_interval)", "5m", expression)
-                if not watched.query(expression):
-                    empty.append((name, panel["title"], expression))
+                yield name, panel["title"], re.sub(r"\$__(range|rate_interval)", "5m", expression)
+
+
+def is_beyond_this_machine(expression: str) -> bool:
+    """Whether it asks for GPUs and there are none, or for a limit of memory where nothing limits it."""
+    if "ktrdr_gpu_" in expression:
+        return not Gpus().points()
+    return instruments.MEMORY_LIMIT.series in expression and memory_limit(os.getpid()) is None
+
+
+def every_panel_has_data(watched: Watched) -> None:
+    """Every query of every panel, as Grafana would send it, while runs are in training."""
+    until(lambda: watched.query("ktrdr_training_loss"), 60)
+    until(
+        lambda: watched.query("count_over_time(ktrdr_otel_exported_total[5m]) > 2")
+    )  # a rate needs two scrapes
+    empty = [
+        (name, title, expression)
+        for name, title, expression in every_query()
+        if not watched.query(expression) and not is_beyond_this_machine(expression)
+    ]
     assert not empty, empty
     found = httpx.get(
         f"{watched.prometheus}/api/v1/query_exemplars",

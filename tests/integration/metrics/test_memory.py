@@ -1,0 +1,136 @@
+"""A server is as large as it was ten thousand operations ago."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
+from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.settings import load_settings
+from ktrdr_otel.wiring import open_service
+from tests.memory import resident_bytes
+
+FIRST, LAST = (
+    5_000,
+    15_000,
+)  # by the first all that is bounded is full: steps kept for streams, SQLite's cache
+AT_ONCE = 100
+# What the allocator keeps of its pages differs; half a kilobyte held per operation would be more than this.
+MAY_GROW_BYTES = 4 * 1024 * 1024
+
+
+@contextmanager
+def served(database: Path) -> Iterator[tuple[int, str]]:
+    """`ktrdr-otel serve` on that store: its process id and its address."""
+    command = [sys.executable, "-m", "ktrdr_otel", "serve", "--port", "0", "--database", str(database)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+
+
+def begin_one(database: Path) -> None:
+    """The store has one operation, that has ended: the others are made in its likeness."""
+    service = open_service(load_settings(database=str(database)))
+    now = datetime.now(UTC)
+    service.adopt(
+        NewOperation(
+            operation_id="run-0",
+            operation_type="type 0",
+            name="train",
+            started_at=now,
+            trace_id="ab" * 16,
+            span_id="cd" * 8,
+            worker=this_worker(),
+            lease_seconds=15,
+        )
+    )
+    over = Progress(
+        phase="training",
+        percentage=100.0,
+        message="Training complete",
+        context={},
+        last_progress_at=now,
+        items_completed=1,
+        items_planned=1,
+        estimated_remaining_seconds=None,
+    )
+    step = Unit("run-0", 1, 2, None, "load", "word 0", {"item": "item 0"}, 10**18, 0, 10**18 + 10**6)
+    ending = Ending(status=OperationStatus.COMPLETED, ended_at=now, progress=over)
+    service.write(Batch(finished=[step], endings={"run-0": ending}))
+    service.close()
+
+
+def finish(database: Path, first: int, last: int) -> None:
+    """Operations with these numbers have ended, of a type of their own each, with a step of a kind of its own."""
+    connection = sqlite3.connect(database, timeout=30)
+    connection.row_factory = sqlite3.Row
+    operation = dict(connection.execute("SELECT * FROM operations WHERE key = 1").fetchone())
+    step = dict(connection.execute("SELECT * FROM checkpoints").fetchone())
+    for begin in range(first, last, AT_ONCE):
+        numbers = range(begin, min(begin + AT_ONCE, last))
+        with connection:
+            for number in numbers:
+                changed = {
+                    "key": number + 1,
+                    "operation_id": f"run-{number}",
+                    "operation_type": f"type {number}",
+                }
+                insert(connection, "operations", operation | changed)
+                of_it = {
+                    "sequence": number + 1,
+                    "operation_key": number + 1,
+                    "progress_type": f"word {number}",
+                }
+                insert(connection, "checkpoints", step | of_it)
+        time.sleep(0.02)  # a server is told of each hundred, not of all at once
+    connection.close()
+
+
+def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    """The row is in the table."""
+    values = ", ".join(f":{column}" for column in row)
+    connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})", row)
+
+
+def counted(url: str) -> tuple[float, int]:
+    """How many operations the server has seen end, and how many series it exposes."""
+    lines = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#")]
+    ends = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("ktrdr_operations_total"))
+    return ends, len(lines)
+
+
+def settled(url: str) -> tuple[float, int]:
+    """Ends and series, once the server has seen all that there is: for a second nothing new."""
+    ends, since = -1.0, time.monotonic()
+    while time.monotonic() - since < 1:
+        seen = counted(url)[0]
+        if seen != ends:
+            ends, since = seen, time.monotonic()
+        time.sleep(0.05)
+    return counted(url)
+
+
+def test_ten_thousand_finished_operations_leave_a_server_as_it_was(tmp_path: Path) -> None:
+    """Its series, and its memory as the kernel counts it: no type, item, operation or step is kept for ever."""
+    database = tmp_path / "operations.db"
+    begin_one(database)
+    with served(database) as (pid, url):
+        finish(database, 1, FIRST)
+        ends, series = settled(url)
+        memory = resident_bytes(pid)
+        finish(database, FIRST, LAST)
+        assert settled(url) == (ends + LAST - FIRST, series)
+        grown = resident_bytes(pid) - memory
+    assert grown < MAY_GROW_BYTES, f"{grown / 1024:.0f} KiB more"
