@@ -193,12 +193,14 @@ class Watcher:
         return max(last.cpu_seconds - first.cpu_seconds, 0.0) / max(now - then, 0.01)
 
     def _mourn(self) -> None:
-        died_at, reason = time.monotonic(), self._process.death()
+        # The time first: to hear of what it died can take a moment.
+        died_at, died_ns = time.monotonic(), time.time_ns()
+        reason = self._process.death()
         for attempt in range(_TRIES):
             try:
                 for operation_id in self._record.running():
                     self._sample(operation_id, died_at)
-                    self._record.lost(operation_id, reason)
+                    self._record.lost(operation_id, reason, ended_ns=died_ns)
                 self._close_traces()
                 return
             except Exception as error:

@@ -55,9 +55,9 @@ class Record:
             limit_bytes=limit_bytes,
         )
 
-    def lost(self, operation_id: str, reason: str) -> None:
+    def lost(self, operation_id: str, reason: str, *, ended_ns: int) -> None:
         """The operation is lost, and what was open in it with it, if nobody has said otherwise before."""
-        self._do("lost", operation_id=operation_id, reason=reason, ended_ns=time.time_ns())
+        self._do("lost", operation_id=operation_id, reason=reason, ended_ns=ended_ns)
 
     def close(self) -> None:
         """Nothing is open."""
