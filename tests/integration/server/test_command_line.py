@@ -82,21 +82,23 @@ def test_watch_follows_to_the_end(place: tuple[Running, list[str]]) -> None:
 def test_watch_without_an_id_takes_what_runs(place: tuple[Running, list[str]]) -> None:
     """In plain lines; it waits where nothing runs yet."""
     running, by = place
-
-    def work() -> None:
-        time.sleep(1.5)
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "ktrdr_otel", "operations", "watch", "--plain", *by],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+    with watching.stdout as said, watching.stderr as complained:
+        assert "waiting for an operation to begin" in complained.readline()
         begin(running.service)
-        time.sleep(1.5)
+        assert "operation one: train one" in said.readline()
         running.service.write(Batch(progress={"one": progress(7)}))
         finish(running.service, count=7)
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    done = ktrdr_otel("operations", "watch", "--plain", *by)
-    worker.join()
-    assert "waiting for an operation to begin" in done.stderr
-    assert "operation one: train one" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("operation one completed")
+        lines = said.read().splitlines()
+    assert watching.wait(10) == 0
+    assert lines[-1].endswith("operation one completed")
 
 
 @pytest.mark.parametrize(
