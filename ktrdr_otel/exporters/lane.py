@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.exporters.debts import Debts
 from ktrdr_otel.exporters.delivery import Delivery, Fate, deliver
-from ktrdr_otel.exporters.live import Describe, View
+from ktrdr_otel.exporters.live import Answer, Describe, View
 from ktrdr_otel.exporters.places import Places
-from ktrdr_otel.exporters.records import OwedRecord
+from ktrdr_otel.exporters.records import OwedRecord, Showing
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ LONGEST_BACKOFF_NS = 30_000_000_000
 FAILURES_BEFORE_SUSPICION = 6
 # An answer that took so long may be that to a second request of the SDK's; the first can still be under way.
 _PROMPT_NS = 500_000_000
+
+
+# Of a request with one of these fates nothing is at the receiver.
+_NOTHING_ARRIVED = (Fate.REFUSED, Fate.INDIGESTIBLE)
 
 
 class DropCause(StrEnum):
@@ -39,7 +43,7 @@ class Lane:
 
     Order is kept: the batch at the head is settled (delivered or dropped) before the next one is tried. While
     the receiver cannot be reached, up to `max_queue` spans are kept and newer ones are dropped. Records that are owed
-    to what the receiver was shown before are kept beyond that, and also where it refuses them.
+    to what the receiver may have been shown are kept beyond that, and also where it refuses them.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Lane:
         self._max_batch = max_batch
         self._failures_in_a_row = 0
         self._not_before_ns = 0
+        self._is_concluded = False
         self._outage_since_ns: int | None = None
         self._dropped_before_outage = 0
 
@@ -97,6 +102,12 @@ class Lane:
             else:
                 self._drop(record, DropCause.QUEUE_FULL)
 
+    def abandon(self, span: ReadableSpan) -> None:
+        """The span was never there; if it was shown open, that ends."""
+        with self._lock:
+            if not self.closed:
+                self.pending.extend(self.view.left_open([span], self._clock.wall_ns()))
+
     def has_tried_up_to(self, place: int) -> bool:
         """Whether no record of that place or of one before it is waiting for an answer."""
         places = (place_of(record) for record in self.pending.copy())
@@ -122,11 +133,13 @@ class Lane:
         self._not_before_ns = 0
         self._debts.retry()
 
-    def conclude(self) -> None:
-        """What was shown open has an end that waits to be sent, and nothing waits for a better time any more."""
+    def conclude(self, left_open: Sequence[ReadableSpan]) -> None:
+        """Nothing is shown open from now on; what was has an end that waits to be sent, now and not later."""
         with self._lock:
-            if not self.closed:
-                self.pending.extend(self.view.left_open(self._clock.wall_ns()))
+            if not self.closed and not self._is_concluded:
+                self._is_concluded = True
+                self.pending.extendleft(reversed(self.view.leading(list(self.pending), ()).markers))
+                self.pending.extend(self.view.left_open(left_open, self._clock.wall_ns()))
         self._debts.conclude()
 
     def send(self, describe: Describe) -> None:
@@ -134,7 +147,8 @@ class Lane:
         self._take_up()
         if self.pending:
             self._send_batch()
-        if not self.closed and self._not_before_ns <= self._clock.monotonic_ns():
+        may_show = not self.closed and not self._is_concluded
+        if may_show and self._not_before_ns <= self._clock.monotonic_ns():
             self._show(describe)
 
     def close(self) -> None:
@@ -158,6 +172,8 @@ class Lane:
             if self.closed:
                 return
             self.pending.extend(self._debts.take_due())
+            if self._is_concluded:
+                return
             self.pending.extendleft(reversed(self.view.markers_due(self._clock.wall_ns())))
             head = list(islice(self.pending, self._max_batch))
             behind = list(islice(self.pending, self._max_batch, None))
@@ -170,7 +186,7 @@ class Lane:
 
     def _send_batch(self) -> None:
         batch = list(islice(self.pending, self._max_batch))
-        delivery = deliver(self.exporter, batch)
+        delivery = self._deliver(batch)
         if self.closed:  # given up meanwhile, and counted
             return
         suspicious = self._failures_in_a_row + 1 >= FAILURES_BEFORE_SUSPICION
@@ -184,13 +200,21 @@ class Lane:
                 self._reject(len(batch))
             case Fate.INDIGESTIBLE:
                 self._note_failure(delivery)
-                self._sift(batch)
+                self._sift(len(batch))
             case Fate.FAILED if suspicious:
                 self._note_failure(delivery)
-                self._sift(batch)
+                self._sift(len(batch))
             case _:
                 self._note_failure(delivery)
                 self._hold_back()
+
+    def _deliver(self, batch: Sequence[ReadableSpan]) -> Delivery:
+        delivery = deliver(self.exporter, batch)
+        if delivery.fate not in _NOTHING_ARRIVED:
+            for record in batch:
+                if isinstance(record, OwedRecord):
+                    record.was_sent()
+        return delivery
 
     def _show(self, describe: Describe) -> None:
         """What is open is sent as it is now, unless so much waits that it would be in the way."""
@@ -202,8 +226,12 @@ class Lane:
         asked_ns = self._clock.monotonic_ns()
         delivery = deliver(self.exporter, snapshots)
         is_taken = delivery.fate is Fate.DELIVERED and not delivery.rejected
-        is_prompt = self._clock.monotonic_ns() - asked_ns < _PROMPT_NS
-        self.view.answered(snapshots, self._clock.wall_ns(), is_certain=is_taken and is_prompt)
+        if delivery.fate in _NOTHING_ARRIVED:
+            answer = Answer.REFUSED
+        else:
+            is_prompt = self._clock.monotonic_ns() - asked_ns < _PROMPT_NS
+            answer = Answer.TAKEN if is_taken and is_prompt else Answer.UNKNOWN
+        self.view.answered(snapshots, self._clock.wall_ns(), answer)
         if is_taken:
             self._tell_of_recovery()
         elif not self.closed:
@@ -220,61 +248,72 @@ class Lane:
             self.failures += 1
             self._tell_of_outage(delivery.error or "no reason given")
 
-    def _sift(self, batch: Sequence[ReadableSpan]) -> None:
-        """What can be sent of the batch is sent, in order; what is at fault is isolated and rejected.
+    def _sift(self, count: int) -> None:
+        """What can be sent of the oldest is sent, in order; what is at fault is isolated and rejected.
 
         The tries are bounded: one poisonous span among n is found in 2 log2(n); where more is at fault the
         rest is rejected unheard. A receiver that goes away meanwhile leaves the rest waiting.
         """
-        tries = 2 * len(batch).bit_length()
-        parts = [(batch, True)]
+        tries = 2 * count.bit_length()
+        parts = [(count, True)]
         while parts:
-            part, known_bad = parts.pop()
-            if known_bad and len(part) > 1 and tries:
-                middle = len(part) // 2
-                parts += [(part[middle:], False), (part[:middle], False)]
+            length, known_bad = parts.pop()
+            if known_bad and length > 1 and tries:
+                parts += [(length - length // 2, False), (length // 2, False)]
             elif known_bad or not tries:
-                self._reject(len(part), is_indigestible=len(part) == 1)
+                self._reject(length, is_indigestible=length == 1)
             else:
                 tries -= 1
-                delivery = deliver(self.exporter, part)
+                # What comes before it is settled: the part is what is at the head now.
+                delivery = self._deliver(list(islice(self.pending, length)))
                 if self.closed:
                     return
                 if delivery.fate is Fate.DELIVERED:
-                    self._delivered(len(part), delivery)
+                    self._delivered(length, delivery)
                 elif delivery.fate is Fate.UNREACHABLE:
                     self._note_failure(delivery)
                     self._hold_back()
                     return
                 else:
-                    parts.append((part, True))
+                    parts.append((length, True))
 
     def _settle(self, count: int, rejected: int) -> None:
         with self._lock:
             if self.closed:  # counted as dropped when it was given up
                 return
+            kept = 0
             for _ in range(count):
                 record = self.pending.popleft()
                 if rejected and isinstance(record, OwedRecord):
                     # Nobody says which of them were not stored.
                     self._debts.refused(record)
+                    kept += 1
                     continue
                 self.places.settle(place_of(record))
                 if isinstance(record, OwedRecord):
                     self._debts.paid(record)
-            self.exported += count - rejected
-            self.dropped[DropCause.REJECTED] += rejected
+            lost = min(rejected, count - kept)
+            self.exported += count - kept - lost
+            self.dropped[DropCause.REJECTED] += lost
 
     def _reject(self, count: int, *, is_indigestible: bool = False) -> None:
+        never_shown: list[Showing] = []
         with self._lock:
             if self.closed:
                 return
             for _ in range(count):
                 record = self.pending.popleft()
-                if isinstance(record, OwedRecord):
+                if not isinstance(record, OwedRecord):
+                    self._drop(record, DropCause.REJECTED)
+                elif record.must_arrive:
                     self._debts.refused(record.bare() if is_indigestible else record)
+                elif record.is_marker and record.showing is not None:
+                    self.view.not_shown(_span_id(record))
+                    never_shown.append(record.showing)
                 else:
                     self._drop(record, DropCause.REJECTED)
+            if never_shown:
+                self.pending = deque(_as_never_marked(each, never_shown) for each in self.pending)
         self._failures_in_a_row = 0
 
     def _drop(self, record: ReadableSpan, cause: DropCause) -> None:
@@ -307,6 +346,18 @@ class Lane:
         lost = self.dropped.total() - self._dropped_before_outage
         self._outage_since_ns = None
         logger.warning("spans get through to %s again after %.1f s; %d were lost", self.name, seconds, lost)
+
+
+def _as_never_marked(record: ReadableSpan, never_shown: Sequence[Showing]) -> ReadableSpan:
+    """The end of a marker that did not get there is the span itself."""
+    if isinstance(record, OwedRecord) and record.plain is not None and record.showing in never_shown:
+        return record.plain
+    return record
+
+
+def _span_id(span: ReadableSpan) -> int:
+    context = span.context
+    return 0 if context is None else context.span_id
 
 
 def place_of(span: ReadableSpan) -> int | None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,7 +12,7 @@ from opentelemetry.util.types import AttributeValue
 
 from ktrdr_otel.exporters import records
 from ktrdr_otel.exporters.open_spans import OpenSpans
-from ktrdr_otel.exporters.records import OwedRecord
+from ktrdr_otel.exporters.records import OwedRecord, Showing
 from ktrdr_otel.semconv import OPERATION_ID
 
 _SECOND_NS: Final = 1_000_000_000
@@ -22,6 +22,14 @@ MARKER_AFTER_NS: Final = 5 * _SECOND_NS
 
 # What is known of a span's progress beside its own attributes; called by the exporter thread.
 Describe = Callable[[ReadableSpan], Mapping[str, AttributeValue]]
+
+
+class Answer(Enum):
+    """What is known of a request that held snapshots."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"  # the receiver has none of it
+    UNKNOWN = "unknown"  # it may have it, now or later
 
 
 class LiveMode(StrEnum):
@@ -55,8 +63,8 @@ class View:
         """Snapshots of spans that are open at this very moment: to be sent at once or thrown away."""
         return ()
 
-    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, *, is_certain: bool) -> None:
-        """The snapshots were sent; they are there, or (not certain) may be, now or later."""
+    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, answer: Answer) -> None:
+        """The snapshots were sent, and that was the receiver's answer."""
 
     def final(self, span: ReadableSpan) -> ReadableSpan:
         """The record by which the receiver learns that the span has ended."""
@@ -66,21 +74,16 @@ class View:
         """Whether the receiver may believe that the span is open."""
         return False
 
-    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
-        """The ends of all spans that were shown open and that nobody will end any more."""
+    def not_shown(self, span_id: int) -> None:
+        """Its marker was refused: the receiver knows nothing of the span."""
+
+    def left_open(self, spans: Sequence[ReadableSpan], now_ns: int) -> Sequence[OwedRecord]:
+        """The ends of those of the spans that were shown open: nobody will end them any more."""
         return ()
 
     def due_ns(self, now_ns: int) -> int | None:
         """Nanoseconds until something that is open has to be shown again; None if nothing has."""
         return None
-
-
-@dataclass(slots=True)
-class _Shown:
-    """What has been sent of a span that is open."""
-
-    next_ns: int
-    is_certain: bool = True  # every request that held it was answered
 
 
 class Snapshots(View):
@@ -92,7 +95,7 @@ class Snapshots(View):
 
     def __init__(self, open_spans: OpenSpans) -> None:
         self._open = open_spans
-        self._shown: dict[int, _Shown] = {}
+        self._shown: dict[int, Showing] = {}
 
     def snapshots_due(self, now_ns: int, describe: Describe, most: int) -> Sequence[ReadableSpan]:
         """Of each span that has been open for a second, every five seconds."""
@@ -103,37 +106,38 @@ class Snapshots(View):
             context = span.context
             if context is None or span.end_time is not None or now_ns < self._next_ns(span, context):
                 continue
-            self._shown.setdefault(context.span_id, _Shown(now_ns))
+            self._shown.setdefault(context.span_id, Showing(now_ns))
             due.append(records.snapshot(span, now_ns, describe(span)))
         return due
 
-    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, *, is_certain: bool) -> None:
+    def answered(self, snapshots: Sequence[ReadableSpan], now_ns: int, answer: Answer) -> None:
         """Each of them is due again in five seconds."""
         for span in snapshots:
             shown = self._shown.get(_id(span.context))
             if shown is not None:
                 shown.next_ns = now_ns + SNAPSHOT_EVERY_NS
-                shown.is_certain &= is_certain
+                shown.may_have_arrived |= answer is not Answer.REFUSED
+                shown.is_certain &= answer is not Answer.UNKNOWN
 
     def final(self, span: ReadableSpan) -> ReadableSpan:
         """The span itself, owed if it was shown."""
         shown = self._shown.pop(_id(span.context), None)
-        return span if shown is None else records.final_of_snapshot(span, again=not shown.is_certain)
+        return span if shown is None else records.final_of_snapshot(span, shown)
 
     def has_shown(self, span_id: int) -> bool:
-        """Whether a snapshot of it was ever made."""
-        return span_id in self._shown
+        """Whether a snapshot of it may have arrived."""
+        return span_id in self._shown and self._shown[span_id].may_have_arrived
 
-    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
+    def left_open(self, spans: Sequence[ReadableSpan], now_ns: int) -> Sequence[OwedRecord]:
         """Under their own ids, in place of their snapshots."""
-        return _left_open(self._open, self._shown, now_ns, is_marked=False)
+        return _left_open(spans, self._shown, now_ns, is_marked=False)
 
     def due_ns(self, now_ns: int) -> int | None:
         """Until the next span is old enough."""
         waits = [
             self._next_ns(span, span.context) - now_ns
             for span in self._open.in_order()
-            if span.context is not None
+            if span.context is not None and span.end_time is None
         ]
         return max(0, min(waits)) if waits else None
 
@@ -151,7 +155,7 @@ class Markers(View):
 
     def __init__(self, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> None:
         self._open = open_spans
-        self._marked: set[int] = set()
+        self._marked: dict[int, Showing] = {}
         self._told = marked  # operation and span id, for whoever has to know them after a death
 
     def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
@@ -193,36 +197,37 @@ class Markers(View):
 
     def final(self, span: ReadableSpan) -> ReadableSpan:
         """The span itself, or the child of its marker."""
-        span_id = _id(span.context)
-        if span_id not in self._marked:
-            return span
-        self._marked.discard(span_id)
-        return records.final_of_marker(span)
+        showing = self._marked.pop(_id(span.context), None)
+        return span if showing is None else records.final_of_marker(span, showing)
 
     def has_shown(self, span_id: int) -> bool:
         """Whether it was marked."""
         return span_id in self._marked
 
-    def left_open(self, now_ns: int) -> Sequence[OwedRecord]:
+    def not_shown(self, span_id: int) -> None:
+        """It may be marked again, and ends as itself if it is not."""
+        self._marked.pop(span_id, None)
+
+    def left_open(self, spans: Sequence[ReadableSpan], now_ns: int) -> Sequence[OwedRecord]:
         """As children of their markers."""
-        return _left_open(self._open, self._marked, now_ns, is_marked=True)
+        return _left_open(spans, self._marked, now_ns, is_marked=True)
 
     def due_ns(self, now_ns: int) -> int | None:
         """Until the next span is old enough."""
         waits = [
             (span.start_time or 0) + MARKER_AFTER_NS - now_ns
             for span in self._open.in_order()
-            if _id(span.context) not in self._marked
+            if _id(span.context) not in self._marked and span.end_time is None
         ]
         return max(0, min(waits)) if waits else None
 
     def _mark(self, span: ReadableSpan) -> OwedRecord:
         span_id = _id(span.context)
-        self._marked.add(span_id)
+        showing = self._marked[span_id] = Showing()
         operation_id = (span.attributes or {}).get(OPERATION_ID)
         if isinstance(operation_id, str):
             self._told.append((operation_id, span_id))
-        return records.marker(span)
+        return records.marker(span, showing)
 
 
 def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> View:
@@ -237,12 +242,13 @@ def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[tuple[str, int]
 
 
 def _left_open(
-    open_spans: OpenSpans, shown: "Mapping[int, _Shown] | set[int]", now_ns: int, *, is_marked: bool
+    spans: Sequence[ReadableSpan], shown: Mapping[int, Showing], now_ns: int, *, is_marked: bool
 ) -> list[OwedRecord]:
+    found = [(span, shown.get(_id(span.context))) for span in spans]
     return [
-        records.left_open(span, now_ns, is_marked=is_marked)
-        for span in open_spans.in_order()
-        if _id(span.context) in shown and span.end_time is None
+        records.left_open(span, showing, now_ns, is_marked=is_marked)
+        for span, showing in found
+        if showing is not None
     ]
 
 

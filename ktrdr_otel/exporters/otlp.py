@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ktrdr_otel.exporters.delivery import AccountableExporter, Delivery, Fate
 from ktrdr_otel.exporters.endpoints import shown
-from ktrdr_otel.exporters.receivers import GRPC, HTTP
+from ktrdr_otel.exporters.receivers import GRPC, HTTP, SDK_GRPC, SDK_HTTP, receiver_of
 from ktrdr_otel.exporters.sdk_log import overheard
 from ktrdr_otel.operations.trace_export import TraceReceiver
 
@@ -135,6 +135,54 @@ class OtlpGrpcExporter(AccountableExporter):
         """The channel is closed; a call that is under way is cancelled."""
         with overheard(_GRPC_LOGGER):
             self._exporter.shutdown()
+
+
+class OverheardExporter(AccountableExporter):
+    """An application's own OTLP exporter of the SDK, which says what became of a batch in its log alone."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._is_grpc = type(exporter).__module__.startswith(SDK_GRPC)
+        self.receiver = receiver_of(exporter)
+        where = "" if self.receiver is None else f" {self.receiver.endpoint}"
+        self.target = f"OTLP/{'gRPC' if self._is_grpc else 'HTTP'}{where}"
+        endpoint = getattr(exporter, "_endpoint", None)
+        self.endpoint = endpoint if isinstance(endpoint, str) and not self._is_grpc else None
+
+    def deliver(self, spans: Sequence[ReadableSpan]) -> Delivery:
+        """What its log says that the receiver answered, in the end, to its attempts."""
+        with overheard(_GRPC_LOGGER if self._is_grpc else _HTTP_LOGGER) as notes:
+            result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS:
+            return Delivery(Fate.DELIVERED)
+        if self._is_grpc:
+            code = _status_code(notes)
+            return Delivery(_FATE_OF_CODE.get(code or "", Fate.FAILED), error=code or _last_message(notes))
+        return Delivery(_fate_of_http_log(notes), error=_last_message(notes))
+
+    def shutdown(self) -> None:
+        """It is the application's exporter, and its processor that shuts it down."""
+        with overheard(_GRPC_LOGGER if self._is_grpc else _HTTP_LOGGER):
+            self._exporter.shutdown()
+
+
+def accountable(exporter: SpanExporter) -> SpanExporter:
+    """The exporter, which if it is one of the SDK's for OTLP tells an outage from a batch that is at fault."""
+    kind = type(exporter).__module__
+    return OverheardExporter(exporter) if kind.startswith((SDK_HTTP, SDK_GRPC)) else exporter
+
+
+def _fate_of_http_log(notes: Sequence[logging.LogRecord]) -> Fate:
+    for note in reversed(notes):
+        arguments = note.args if isinstance(note.args, tuple) else ()
+        if note.msg.startswith("Failed to export %s batch code") and len(arguments) > 1:
+            status = arguments[1]
+            return _FATE_OF_STATUS.get(status, Fate.REFUSED) if isinstance(status, int) else Fate.FAILED
+        if note.msg.startswith(("Failed to encode", "Dropping span batch")):
+            return Fate.INDIGESTIBLE
+        if "max retries" in note.msg:
+            return Fate.UNREACHABLE
+    return Fate.FAILED
 
 
 def _attentive_session(heard: _Heard) -> "requests.Session":

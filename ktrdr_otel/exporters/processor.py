@@ -10,6 +10,7 @@ from ktrdr_otel.context import when_forked
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.exporters.environment import queue_limits_from_environment
 from ktrdr_otel.exporters.live import LiveMode
+from ktrdr_otel.exporters.otlp import accountable
 from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.settings import load_settings
 
@@ -49,6 +50,7 @@ class LiveSpanProcessor(ExportProcessor):
     def __init__(self, exporter: SpanExporter, *, live: str | None = None) -> None:
         self._exporter = exporter
         self.live = _mode(live)
+        self._shutdown_timeout_seconds = load_settings().shutdown_timeout_seconds
         self._limits = queue_limits_from_environment()
         self._is_inherited = False
         super().__init__(self._new_queue())
@@ -61,12 +63,12 @@ class LiveSpanProcessor(ExportProcessor):
         self._queue.started(span)
 
     def shutdown(self) -> None:
-        """All that has ended has left, or what could not leave within its time is counted as dropped."""
-        self._queue.shutdown(_SHUTDOWN_SECONDS)
+        """All that has ended has left, or what could not within `KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS` is dropped."""
+        self._queue.shutdown(self._shutdown_timeout_seconds)
 
     def _new_queue(self) -> ExportQueue:
         return ExportQueue(
-            [self._exporter],
+            [accountable(self._exporter)],
             live=self.live,
             max_queue=self._limits.max_queue,
             max_batch=self._limits.max_batch,
@@ -86,8 +88,6 @@ class LiveSpanProcessor(ExportProcessor):
         """The child's first span opens a queue of its own."""
         self._is_inherited = True
 
-
-_SHUTDOWN_SECONDS = 30.0
 
 _processors: "weakref.WeakSet[LiveSpanProcessor]" = weakref.WeakSet()
 

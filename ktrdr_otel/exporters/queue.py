@@ -33,6 +33,7 @@ DEFAULT_MAX_QUEUE = 8192
 DEFAULT_MAX_BATCH = 512
 DEFAULT_INTERVAL_SECONDS = 1.0
 _MOST_OPEN_TIMES = 4  # as many open spans are shown at most, times `max_queue`
+_PRUNE_EVERY_NS = 1_000_000_000
 _GRACE_SECONDS = 0.05  # for a thread that only has to wake up
 
 
@@ -76,7 +77,14 @@ class _Mark:
         self.rejected = 0  # spans that had been rejected before it
 
 
-_Entry = ReadableSpan | _Mark
+@dataclass(frozen=True, slots=True)
+class _Withdrawal:
+    """A span that nobody will end, because it was never to be."""
+
+    span_id: int
+
+
+_Entry = ReadableSpan | _Mark | _Withdrawal
 Progress = Callable[[], Mapping[str, AttributeValue]]
 
 
@@ -100,7 +108,7 @@ class ExportQueue:
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         clock: Clock | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock = self._clock = clock or SystemClock()
         self.live = live
         self._is_live = live is not LiveMode.OFF
         self._progress_of: dict[int, Progress] = {}
@@ -130,6 +138,7 @@ class ExportQueue:
         self._refused = _Tally()
         self._refused_after_end = _Tally()
         self._refusals_seen = 0
+        self._next_prune_ns = 0
         self._taken_early: set[int] = set()
         self._faults = 0
         self._closing = False
@@ -171,6 +180,10 @@ class ExportQueue:
     def knows(self, span_id: int) -> bool:
         """Whether the span is open and would be shown."""
         return self._open.get(span_id) is not None
+
+    def withdraw(self, span_id: int) -> None:
+        """The open span was never there, and nobody will end it."""
+        self._inbox.append(_Withdrawal(span_id))
 
     def tell_progress(self, span_id: int, progress: Progress) -> None:
         """What `progress` says, in the exporter thread, is on each snapshot of that span until it ends."""
@@ -299,14 +312,19 @@ class ExportQueue:
                 entry = inbox.popleft()
             except IndexError:  # the exporter thread and a shutdown met here
                 return
-            if isinstance(entry, _Mark):
+            if isinstance(entry, ReadableSpan):
+                self._take_end(entry)
+            elif isinstance(entry, _Mark):
                 self._take_mark(entry)
             else:
-                self._take_end(entry)
-        refusals = self._refused.value
+                self._take_withdrawal(entry.span_id)
+        now_ns, refusals = self._clock.wall_ns(), self._refused.value
         if refusals != self._refusals_seen:
             self._refusals_seen = refusals
-            self._prune()
+            self._prune(now_ns)
+        elif now_ns >= self._next_prune_ns:
+            self._next_prune_ns = now_ns + _PRUNE_EVERY_NS
+            self._prune(now_ns - _PRUNE_EVERY_NS)
 
     def _take_end(self, span: ReadableSpan) -> None:
         span_id = _span_id(span)
@@ -321,10 +339,20 @@ class ExportQueue:
         for lane in self._lanes:
             lane.add(span)
 
-    def _prune(self) -> None:
-        """Ends were refused: what has ended is not open any more, and what was shown open gets its end all the same."""
+    def _take_withdrawal(self, span_id: int) -> None:
+        span = self._open.get(span_id)
+        self._progress_of.pop(span_id, None)
+        if span is not None and self._open.remove(span_id):
+            for lane in self._lanes:
+                lane.abandon(span)
+
+    def _prune(self, ended_before_ns: int) -> None:
+        """Spans that have ended although nobody said so are not open; those that were shown get their ends.
+
+        The end of one was refused because too many waited, or it was lost in another processor that raised.
+        """
         for span in self._open.in_order():
-            if span.end_time is None:
+            if span.end_time is None or span.end_time > ended_before_ns:
                 continue
             span_id = _span_id(span)
             self._open.remove(span_id)
@@ -339,7 +367,8 @@ class ExportQueue:
         for lane in self._lanes:
             lane.try_now()
             if mark.is_last:
-                lane.conclude()
+                self._prune(self._clock.wall_ns())
+                lane.conclude(self._open.in_order())
         self._marks.append(mark)
 
     def _answer_marks(self) -> None:

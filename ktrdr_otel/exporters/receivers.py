@@ -12,8 +12,8 @@ from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 
 HTTP = "http/protobuf"
 GRPC = "grpc"
-_SDK_HTTP = "opentelemetry.exporter.otlp.proto.http."
-_SDK_GRPC = "opentelemetry.exporter.otlp.proto.grpc."
+SDK_HTTP = "opentelemetry.exporter.otlp.proto.http."
+SDK_GRPC = "opentelemetry.exporter.otlp.proto.grpc."
 
 
 def receiver_of(exporter: SpanExporter) -> TraceReceiver | None:
@@ -26,9 +26,9 @@ def receiver_of(exporter: SpanExporter) -> TraceReceiver | None:
     kind = type(exporter).__module__
     if not isinstance(endpoint, str):
         return None
-    if kind.startswith(_SDK_HTTP):
+    if kind.startswith(SDK_HTTP):
         return TraceReceiver(protocol=HTTP, endpoint=shown(endpoint))
-    if kind.startswith(_SDK_GRPC):
+    if kind.startswith(SDK_GRPC):
         scheme = "http" if getattr(exporter, "_insecure", False) else "https"
         return TraceReceiver(protocol=GRPC, endpoint=shown(f"{scheme}://{endpoint}"))
     return None

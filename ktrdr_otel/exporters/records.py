@@ -1,6 +1,7 @@
 """What is exported of a span that was shown open: snapshots, markers, and the final records that are owed to them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,15 +17,37 @@ _MARKER_NS: Final = 1_000  # how long a marker is: backends count in microsecond
 _NEVER_ENDED: Final = "its program left it open"
 
 
-class OwedRecord(ReadableSpan):
-    """A record that must arrive: without it a receiver would show a span as open that is not.
+@dataclass(slots=True, eq=False)
+class Showing:
+    """What a receiver may have of a span that is open."""
 
-    `again`: a request of unknown outcome may still bring an older record of the span to the receiver, so this
-    one is sent a second time once that can no longer be.
+    next_ns: int = 0  # when it is due again
+    may_have_arrived: bool = False
+    is_certain: bool = True  # every request that held it was answered
+
+
+class OwedRecord(ReadableSpan):
+    """A record about a span that was sent to be shown open: a marker, or the end that it then has to get.
+
+    It must arrive if the receiver may have been shown the span. With `again` a request of unknown outcome may still
+    bring an older record of the span, so this one is sent a second time once that can no longer be.
     """
 
     export_place: int | None = None
     again: bool = False
+    is_marker: bool = False
+    showing: Showing | None = None
+    plain: ReadableSpan | None = None  # what a marker's end is where the marker never got there
+
+    @property
+    def must_arrive(self) -> bool:
+        """Whether the receiver would otherwise show a span as open that is not."""
+        return self.showing is None or self.showing.may_have_arrived
+
+    def was_sent(self) -> None:
+        """It may have arrived."""
+        if self.is_marker and self.showing is not None:
+            self.showing.may_have_arrived = True
 
     @classmethod
     def of(cls, span: ReadableSpan) -> Self:
@@ -59,6 +82,7 @@ class OwedRecord(ReadableSpan):
             with_events=False,
         )
         record.export_place, record.again = self.export_place, self.again
+        record.is_marker, record.showing = self.is_marker, self.showing
         return record
 
 
@@ -84,32 +108,35 @@ def snapshot(span: ReadableSpan, now_ns: int, progress: Mapping[str, AttributeVa
     )
 
 
-def marker(span: ReadableSpan) -> OwedRecord:
+def marker(span: ReadableSpan, showing: Showing) -> OwedRecord:
     """The open span's place in the tree, where every record is kept: a short finished span of its own ids."""
-    return _copy(
+    record = _copy(
         span,
         OwedRecord,
         attributes={**(span.attributes or {}), SPAN_STATE: STATE_STARTED},
         end_time=_shortest(span),
         with_events=False,
     )
+    record.is_marker, record.showing = True, showing
+    return record
 
 
-def final_of_marker(span: ReadableSpan) -> OwedRecord:
+def final_of_marker(span: ReadableSpan, showing: Showing) -> OwedRecord:
     """The true end of a span that was marked, as the child of its marker."""
     record = OwedRecord.of(span)
+    record.showing, record.plain = showing, span
     record._attributes = {SPAN_STATE: STATE_FINISHED, **(span.attributes or {})}  # a cancelled one stays so
     return under_its_marker(record)
 
 
-def final_of_snapshot(span: ReadableSpan, *, again: bool) -> OwedRecord:
+def final_of_snapshot(span: ReadableSpan, showing: Showing) -> OwedRecord:
     """The span as it ended, which has to replace what was shown of it."""
     record = OwedRecord.of(span)
-    record.again = again
+    record.showing, record.again = showing, not showing.is_certain
     return record
 
 
-def left_open(span: ReadableSpan, now_ns: int, *, is_marked: bool) -> OwedRecord:
+def left_open(span: ReadableSpan, showing: Showing, now_ns: int, *, is_marked: bool) -> OwedRecord:
     """The end of a span that was shown open and that its program never ended."""
     record = _copy(
         span,
@@ -118,6 +145,7 @@ def left_open(span: ReadableSpan, now_ns: int, *, is_marked: bool) -> OwedRecord
         end_time=max(now_ns, _shortest(span)),
         status=Status(StatusCode.ERROR, _NEVER_ENDED),
     )
+    record.showing, record.again = showing, not showing.is_certain
     return under_its_marker(record) if is_marked else record
 
 

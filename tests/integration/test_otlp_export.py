@@ -11,20 +11,24 @@ from collections.abc import Iterator
 
 import grpc  # type: ignore[import-untyped] # grpcio is published without types
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import Tracer
 
+from ktrdr_otel.exporters.delivery import Fate
 from ktrdr_otel.exporters.doctor import probe_endpoint
 from ktrdr_otel.exporters.endpoints import traces_url
 from ktrdr_otel.exporters.lane import DropCause
-from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
+from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter, OverheardExporter, accountable
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.providers import private_provider
 from ktrdr_otel.exporters.queue import ExportQueue
 from tests.integration.otlp_receivers import GrpcReceiver, HttpReceiver
+from tests.unit.exporters.conftest import finished_spans
 
 DONE = ExportTraceServiceResponse()
 
@@ -299,3 +303,49 @@ def test_a_probe_tells_who_answers(receiver: HttpReceiver) -> None:
     receiver.close()
     assert probe_endpoint(receiver.url) == f"{receiver.url}/v1/traces: nobody answers there"
     assert "is no URL" in (probe_endpoint("localhost") or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "fate"),
+    [
+        (None, Fate.UNREACHABLE),
+        (200, Fate.DELIVERED),
+        (400, Fate.INDIGESTIBLE),
+        (401, Fate.REFUSED),
+        (413, Fate.INDIGESTIBLE),
+        (503, Fate.UNREACHABLE),
+    ],
+)
+def test_an_applications_own_http_exporter_says_what_became_of_a_batch(
+    receiver: HttpReceiver, status: int | None, fate: Fate
+) -> None:
+    """An outage is told from a batch that is at fault, by what it says in its log."""
+    receiver.answer = lambda spans: (status or 200, DONE)
+    if status is None:
+        receiver.close()
+    exporter = accountable(OTLPSpanExporter(traces_url(receiver.url), timeout=0.5))
+    assert isinstance(exporter, OverheardExporter)
+    assert exporter.deliver(finished_spans(1)).fate is fate
+    assert exporter.receiver is not None
+    assert exporter.receiver.endpoint == traces_url(receiver.url)
+    exporter.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fate"),
+    [
+        (None, Fate.DELIVERED),
+        (grpc.StatusCode.UNAVAILABLE, Fate.UNREACHABLE),
+        (grpc.StatusCode.UNAUTHENTICATED, Fate.REFUSED),
+        (grpc.StatusCode.INVALID_ARGUMENT, Fate.INDIGESTIBLE),
+    ],
+)
+def test_an_applications_own_grpc_exporter_does_too(
+    grpc_receiver: GrpcReceiver, refusal: grpc.StatusCode | None, fate: Fate
+) -> None:
+    """By the code in its log."""
+    grpc_receiver.refusal = refusal
+    exporter = accountable(GrpcSpanExporter(f"http://127.0.0.1:{grpc_receiver.port}", timeout=1))
+    assert isinstance(exporter, OverheardExporter)
+    assert exporter.deliver(finished_spans(1)).fate is fate
+    exporter.shutdown()

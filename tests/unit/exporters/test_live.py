@@ -11,7 +11,7 @@ from opentelemetry.trace import Status, StatusCode
 from ktrdr_otel import semconv
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.processor import ExportProcessor
-from ktrdr_otel.exporters.queue import ExportQueue
+from ktrdr_otel.exporters.queue import ExportQueue, _Mark
 from tests.unit.exporters.conftest import FakeClock
 from tests.unit.exporters.stepped import Program
 from tests.unit.exporters.storages import (
@@ -212,6 +212,71 @@ def test_what_a_program_leaves_open_is_closed_when_the_queue_is(mode: LiveMode) 
     (seen,) = read(storage.received).values()
     assert seen.attributes[semconv.SPAN_STATE] == semconv.STATE_LOST
     assert (seen.status, seen.message) == ("ERROR", "its program left it open")
+
+
+@given(steps=STEPS)
+@pytest.mark.parametrize("mode", LIVE)
+def test_nothing_is_shown_open_after_the_end_of_the_queue(
+    mode: LiveMode, steps: list[tuple[int, int, float]]
+) -> None:
+    """Spans that are open when it is concluded have an end if they were shown, and are not shown if they were not."""
+    program = StoredProgram(mode)
+    run(program, steps)
+    program.queue._inbox.append(_Mark(is_last=True))
+    for _ in range(50):
+        program.turn(0.5)
+    read = last_written if mode is LiveMode.SNAPSHOT else folded
+    shown = read(program.storage.received)
+    for seen in shown.values():
+        assert seen.attributes.get(semconv.SPAN_STATE) in (None, semconv.STATE_LOST), seen
+        assert mode is LiveMode.SNAPSHOT or seen.parent is None or seen.parent in shown
+
+
+def test_a_receiver_that_refuses_everything_is_owed_nothing() -> None:
+    """It was never shown anything: nothing is kept for it, however many containers begin and end."""
+    program = StoredProgram(LiveMode.MARKERS, [Answer.REFUSED] * 1000)
+    for number in range(40):
+        outer = program.begin(f"symbol {number}")
+        program.end(program.begin("step", outer))
+        program.turn(1)
+        program.end(outer)
+        program.turn(1)
+    assert program.queue._waiting() == 0
+    program.storage.answers.clear()
+    program.end(program.begin("later"))
+    program.turn(1)
+    assert [record.name for record in program.storage.received] == ["later"]
+
+
+def test_an_end_that_nobody_told_of_is_found_and_costs_no_rest() -> None:
+    """Another processor raised before ours: the span is not open, has its end, and the thread sleeps meanwhile."""
+    program = StoredProgram(LiveMode.SNAPSHOT)
+    span = program.begin("operation")
+    program.turn(2)
+    program.clock.advance(4.9)
+    program.open.remove(span)
+    span._end_time = program.clock.wall_ns()
+    program.ended[id_of(span)] = span
+    program.turn()
+    program.clock.advance(0.2)  # its next snapshot would be due
+    assert program.queue._turn() > 0
+    for _ in range(4):
+        program.turn(1)
+    assert last_written(program.storage.received) == program.plain_trace()
+    assert program.queue.health().open_spans == 0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6.0])
+def test_a_span_that_is_withdrawn_is_not_shown_any_more(seconds: float) -> None:
+    """It was never to be: unseen it leaves no trace, shown it ends as lost."""
+    program = StoredProgram(LiveMode.SNAPSHOT)
+    span = program.begin("operation")
+    program.turn(seconds)
+    program.queue.withdraw(id_of(span))
+    for _ in range(20):
+        program.turn(1)
+    states = [state_of(record) for record in program.storage.received]
+    assert states == ([] if seconds < 1 else [semconv.STATE_IN_PROGRESS, semconv.STATE_LOST])
 
 
 def test_places_are_confirmed_without_a_gap() -> None:
