@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ktrdr_otel import context, overhead, semconv
+from ktrdr_otel import context, faults, overhead, semconv
 from ktrdr_otel.bridge.live import LiveOperation
 from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.bridge.pump import Pump
@@ -138,17 +138,23 @@ class Observation:
         status = status_of(error)
         with _contained("the last progress"):
             self._pump.drain()
+        with _contained("where it was in the end"):
             self._describe(status)
         with _contained("the root span"):
             self._root.__exit__(None if error is None else type(error), error, traceback)
-        with _contained("the end of the operation"):
+        with _contained("the end of the root span"):
             self._pump.drain()
+        with _contained("the end of the operation"):
             self._finish(status, error)
-        context.deactivate(self.active)
-        self._log_capture.end()
+        with _contained("that the operation runs no more"):
+            context.deactivate(self.active)
+        with _contained("the end of its log"):
+            self._log_capture.end()
         if self._watch is not None:
-            self._watch.end()
-        self._pump.remove(self._live)
+            with _contained("the end to its watcher"):
+                self._watch.end()
+        with _contained("the end of its progress"):
+            self._pump.remove(self._live)
         with _contained("the last spans"):
             self._send_the_last_spans()
         if self._metrics_push is not None:  # after the spans: what was dropped of them at the end is told
@@ -216,4 +222,4 @@ def _contained(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        logger.exception("%s could not be reported", what)
+        faults.report(logger, "%s could not be reported", what)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ktrdr_otel import (
     CancellationError,
@@ -20,9 +22,12 @@ from ktrdr_otel import (
     observe,
     track,
 )
+from ktrdr_otel.bridge.log_capture import LogCapture
+from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
+from ktrdr_otel.watcher.starter import Watch
 from ktrdr_otel.wiring import open_service
 
 
@@ -38,6 +43,14 @@ def service(database: str) -> Iterator[OperationsService]:
     opened = open_service(load_settings(database=database))
     yield opened
     opened.close()
+
+
+def until_no_thread(*names: str) -> None:
+    """None of those threads is left."""
+    deadline = time.monotonic() + 10
+    while left := [thread.name for thread in threading.enumerate() if thread.name in names]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
 
 
 def test_status_is_true_the_moment_it_is_asked_for(database: str) -> None:
@@ -177,6 +190,30 @@ def test_a_store_that_cannot_be_opened_stops_nothing(
     ):
         assert operation.status()["message"] == "Load (1/1)"
     assert "leaves no record" in caplog.text
+
+
+def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
+    database: str,
+    service: OperationsService,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each part of it by itself: the record, the span and the threads do not depend on one another."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    for part, step in ((Observation, "_describe"), (LogCapture, "end"), (Watch, "end")):
+        monkeypatch.setattr(part, step, broken)
+    exporter = InMemorySpanExporter()
+    factory = logging.getLogRecordFactory()
+    with observe("job", operation_id="job", display="off", database=database, exporters=[exporter]):
+        pass
+    assert service.get("job").status is OperationStatus.COMPLETED
+    assert [each.name for each in exporter.get_finished_spans()] == ["operation"]
+    until_no_thread("ktrdr-otel progress")
+    assert caplog.text.count("RuntimeError: broken") == 3
+    logging.setLogRecordFactory(factory)
 
 
 def test_a_token_stops_it_at_the_next_turn(database: str) -> None:
