@@ -216,6 +216,25 @@ def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
     logging.setLogRecordFactory(factory)
 
 
+def test_an_index_that_is_no_number_costs_one_line(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Asking goes on being answered, and the thread that reads progress goes on reading."""
+    seen = threading.Event()
+
+    class Seeing:
+        def __getattr__(self, name: str) -> object:
+            return lambda *facts: seen.set() if name == "unit_finished" else None
+
+    with observe("job", display="off", database=database, listeners=[Seeing()]) as operation:  # type: ignore[list-item] # a listener of any call
+        with checkpoint("preprocessing", symbol="A", symbol_index="2", total_symbols=5):  # type: ignore[typeddict-item] # the fault under test
+            assert operation.status()["status"] == "running"
+        seen.clear()
+        with checkpoint("load", item="b", index=1, total=1):
+            pass
+        assert seen.wait(10), "nobody reads the inbox"
+        assert operation.status()["message"] == "Load b (1/1)"
+    assert caplog.text.count("an update of progress is lost") == 1
+
+
 def test_a_token_stops_it_at_the_next_turn(database: str) -> None:
     """Loops hear it too."""
     token = CancellationToken()
