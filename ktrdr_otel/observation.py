@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ktrdr_otel.context import ActiveOperation
 from ktrdr_otel.display import Display
 from ktrdr_otel.errors import CancellationError, message_of
 from ktrdr_otel.exporters.providers import PinnedProvider
+from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.post_mortem import traceback_of
 from ktrdr_otel.operations.service import OperationsService
@@ -171,6 +173,22 @@ class Observation:
             return
         self._own_health.exported(queue)
         if not complete:
+            self._leave_trace(queue)
+
+    def _leave_trace(self, queue: ExportQueue) -> None:
+        """Within the timeout: a store that hangs must not keep the program from ending."""
+        leaving = threading.Thread(
+            target=self._store_trace, args=(queue,), name="ktrdr-otel last trace", daemon=True
+        )
+        leaving.start()
+        leaving.join(self._shutdown_timeout_seconds)
+        if leaving.is_alive():
+            logger.warning(
+                "that the trace of operation %s is incomplete is not stored yet", self.operation_id
+            )
+
+    def _store_trace(self, queue: ExportQueue) -> None:
+        with _contained("that its trace is incomplete"):
             self._service.leave_trace(self.operation_id, queue)
 
     def _describe(self, status: OperationStatus) -> None:

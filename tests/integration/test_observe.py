@@ -23,12 +23,14 @@ from ktrdr_otel import (
     track,
 )
 from ktrdr_otel.bridge.log_capture import LogCapture
+from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.watcher.starter import Watch
 from ktrdr_otel.wiring import open_service
+from tests.unit.exporters.conftest import ScriptedExporter
 
 
 @pytest.fixture
@@ -233,6 +235,27 @@ def test_an_index_that_is_no_number_costs_one_line(database: str, caplog: pytest
         assert seen.wait(10), "nobody reads the inbox"
         assert operation.status()["message"] == "Load b (1/1)"
     assert caplog.text.count("an update of progress is lost") == 1
+
+
+def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That the trace is incomplete is stored beside the program, which waits for no longer than it said."""
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        hanging.set()
+        released.wait(30)
+
+    monkeypatch.setattr(OperationsService, "leave_trace", hang)
+    monkeypatch.setenv("KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS", "0.2")
+    nobody = ScriptedExporter(lambda _: Delivery(Fate.UNREACHABLE, error="as told"))
+    with observe("job", operation_id="job", display="off", database=database, exporters=[nobody]):
+        pass
+    assert hanging.is_set()
+    assert "that the trace of operation job is incomplete is not stored yet" in caplog.text
+    released.set()
+    until_no_thread("ktrdr-otel last trace")
 
 
 def test_a_token_stops_it_at_the_next_turn(database: str) -> None:
