@@ -5,12 +5,14 @@ import gc
 import logging
 import os
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ktrdr_otel import (
@@ -28,6 +30,7 @@ from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
+from ktrdr_otel.storage import engine
 from ktrdr_otel.watcher.starter import Watch
 from ktrdr_otel.wiring import open_service
 from tests.unit.exporters.conftest import ScriptedExporter
@@ -192,6 +195,69 @@ def test_a_store_that_cannot_be_opened_stops_nothing(
     ):
         assert operation.status()["message"] == "Load (1/1)"
     assert "leaves no record" in caplog.text
+
+
+def test_a_store_that_fails_as_it_begins_stops_nothing(
+    database: str,
+    service: OperationsService,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody holds its lock: the run is observed, without a record, and the next one has one again."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0.05)
+    with observe("job", operation_id="opened", display="off", database=database):
+        pass
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with observe("job", operation_id="job", display="off", database=database) as operation:
+        with checkpoint("load", index=1, total=1):
+            pass
+        assert operation.status()["items_completed"] == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert "database is locked; this run is observed, but leaves no record" in caplog.text
+    with observe("job", operation_id="next", display="off", database=database):
+        pass
+    assert {each.operation_id for each in service.list()} == {"opened", "next"}
+
+
+def test_a_store_that_does_not_tell_what_it_learned_stops_nothing(
+    database: str, service: OperationsService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Estimates and allowances are those of a first run, and the record is kept."""
+    other = sqlite3.connect(database)
+    other.execute("ALTER TABLE durations RENAME TO durations_elsewhere")
+    with observe("job", operation_id="job", display="off", database=database):
+        other.execute("ALTER TABLE durations_elsewhere RENAME TO durations")
+    other.close()
+    assert "what earlier runs took is not known" in caplog.text
+    assert service.get("job").status is OperationStatus.COMPLETED
+
+
+def test_what_cannot_be_begun_after_all_leaves_nothing_that_runs(
+    database: str, service: OperationsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record says that it runs, no thread is left, and no checkpoint joins it."""
+
+    def no_thread(watch: Watch, config: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Watch, "begin", no_thread)
+    factory = logging.getLogRecordFactory()
+    with (
+        pytest.raises(RuntimeError, match="can't start"),
+        observe("job", operation_id="job", display="off", database=database),
+    ):
+        raise AssertionError("the block ran")
+    operation = service.get("job")
+    assert operation.status is OperationStatus.FAILED
+    assert operation.error is not None
+    assert operation.error.message == "can't start new thread"
+    with checkpoint("load") as unit:
+        assert unit.operation is None
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert logging.getLogRecordFactory() is factory
+    until_no_thread("ktrdr-otel progress", "ktrdr-otel store")
 
 
 def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
