@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ktrdr_otel import context, overhead, semconv
+from ktrdr_otel import context, faults, overhead, semconv
 from ktrdr_otel.bridge.live import LiveOperation
 from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.bridge.pump import Pump
@@ -18,6 +19,7 @@ from ktrdr_otel.context import ActiveOperation
 from ktrdr_otel.display import Display
 from ktrdr_otel.errors import CancellationError, message_of
 from ktrdr_otel.exporters.providers import PinnedProvider
+from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.operations.models import Ending, OperationError, OperationStatus
 from ktrdr_otel.operations.post_mortem import traceback_of
 from ktrdr_otel.operations.service import OperationsService
@@ -138,17 +140,23 @@ class Observation:
         status = status_of(error)
         with _contained("the last progress"):
             self._pump.drain()
+        with _contained("where it was in the end"):
             self._describe(status)
         with _contained("the root span"):
             self._root.__exit__(None if error is None else type(error), error, traceback)
-        with _contained("the end of the operation"):
+        with _contained("the end of the root span"):
             self._pump.drain()
+        with _contained("the end of the operation"):
             self._finish(status, error)
-        context.deactivate(self.active)
-        self._log_capture.end()
+        with _contained("that the operation runs no more"):
+            context.deactivate(self.active)
+        with _contained("the end of its log"):
+            self._log_capture.end()
         if self._watch is not None:
-            self._watch.end()
-        self._pump.remove(self._live)
+            with _contained("the end to its watcher"):
+                self._watch.end()
+        with _contained("the end of its progress"):
+            self._pump.remove(self._live)
         with _contained("the last spans"):
             self._send_the_last_spans()
         if self._metrics_push is not None:  # after the spans: what was dropped of them at the end is told
@@ -165,6 +173,22 @@ class Observation:
             return
         self._own_health.exported(queue)
         if not complete:
+            self._leave_trace(queue)
+
+    def _leave_trace(self, queue: ExportQueue) -> None:
+        """Within the timeout: a store that hangs must not keep the program from ending."""
+        leaving = threading.Thread(
+            target=self._store_trace, args=(queue,), name="ktrdr-otel last trace", daemon=True
+        )
+        leaving.start()
+        leaving.join(self._shutdown_timeout_seconds)
+        if leaving.is_alive():
+            logger.warning(
+                "that the trace of operation %s is incomplete is not stored yet", self.operation_id
+            )
+
+    def _store_trace(self, queue: ExportQueue) -> None:
+        with _contained("that its trace is incomplete"):
             self._service.leave_trace(self.operation_id, queue)
 
     def _describe(self, status: OperationStatus) -> None:
@@ -216,4 +240,4 @@ def _contained(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        logger.exception("%s could not be reported", what)
+        faults.report(logger, "%s could not be reported", what)

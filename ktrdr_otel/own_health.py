@@ -39,7 +39,13 @@ class OwnHealth:
 
     def points(self) -> list[Point]:
         """The figures now; of the export only where something is exported."""
-        faults = (("processor", self._processor.faults), ("progress", self._pump.faults))
+        # Before the lock, which beginning and ending operations take: a driver may not answer.
+        gpus = self._gpus.points()
+        faults = (
+            ("processor", self._processor.faults),
+            ("progress", self._pump.faults),
+            ("gpu", self._gpus.faults),
+        )
         points: list[Point] = [
             (instruments.INBOX, (), float(len(self._inbox))),
             *((instruments.FAULTS, (part,), float(count)) for part, count in faults),
@@ -47,11 +53,12 @@ class OwnHealth:
         with self._lock:  # a scrape and a push may ask at once
             if (seconds := self._threads.seconds()) is not None:
                 points.append((instruments.OWN_CPU_TIME, (), seconds))
-            return [*points, *self._gpus.points(), *self._of_exports()]
+            return [*points, *gpus, *self._of_exports()]
 
     def forget_after_fork(self) -> None:
         """The child exports nothing of its parent's."""
         self._lock = threading.Lock()
+        self._gpus = Gpus()  # somebody may have been asking at the fork
         self._queues.clear()
         self._past.clear()
         self._threads = overhead.ThreadTime()

@@ -5,10 +5,11 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -24,7 +25,13 @@ from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import SystemClock, utc_from_ns
 from ktrdr_otel.context import ActiveOperation, Inbox
 from ktrdr_otel.display import choose_display
-from ktrdr_otel.errors import SettingsError, StoreUnavailableError
+from ktrdr_otel.errors import (
+    OperationExistsError,
+    SettingsError,
+    StoreError,
+    StoreUnavailableError,
+    message_of,
+)
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider, standard_resource
 from ktrdr_otel.exporters.queue import ExportQueue, queue_that_knows
@@ -36,7 +43,7 @@ from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
-from ktrdr_otel.operations.models import NewOperation
+from ktrdr_otel.operations.models import Ending, NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.stack import py_spy
 from ktrdr_otel.operations.worker import this_worker
@@ -53,6 +60,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IN_MEMORY = "sqlite:///:memory:"
+_NOWHERE = Progress(
+    phase=None,
+    percentage=0.0,
+    message="",
+    context={},
+    last_progress_at=None,
+    items_completed=0,
+    items_planned=None,
+    estimated_remaining_seconds=None,
+)
 
 
 class Runtime:
@@ -68,7 +85,7 @@ class Runtime:
         self._services: dict[str, OperationsService] = {}
         self._lock = threading.Lock()
         self._watches: dict[str, Watch] = {}
-        self._pushes: dict[tuple[str, str], MetricsPush] = {}
+        self._pushes: dict[tuple[OperationsService, str], MetricsPush] = {}
         self.pulse: Pulse | None = None
         self.health = OwnHealth(self.inbox, self.processor, self.pump)
 
@@ -80,10 +97,15 @@ class Runtime:
                 try:
                     service = open_service(settings)
                 except StoreUnavailableError as error:
-                    logger.warning("%s; this run is observed, but leaves no record", error)
-                    return open_service(settings.model_copy(update={"database": _IN_MEMORY}))
+                    return self.service_without_record(settings, error)
                 self._services[settings.database_url] = service
             return service
+
+    @staticmethod
+    def service_without_record(settings: Settings, why: StoreError) -> OperationsService:
+        """A service that keeps a run in memory, because its store cannot be used, which is said in the log."""
+        logger.warning("%s; this run is observed, but leaves no record", why)
+        return open_service(settings.model_copy(update={"database": _IN_MEMORY}))
 
     def watch(self, settings: Settings, service: OperationsService) -> Watch | None:
         """What starts the watcher of operations in that store; None where there cannot be one, or should not."""
@@ -98,7 +120,7 @@ class Runtime:
                 watch.on_start = self._publish
             return watch
 
-    def metrics_push(self, settings: Settings, service: OperationsService) -> "MetricsPush | None":
+    def metrics_push(self, service: OperationsService) -> "MetricsPush | None":
         """What pushes the metrics of operations in that store; None where nobody asks for it.
 
         Raises `SettingsError`.
@@ -111,9 +133,9 @@ class Runtime:
 
         interval_seconds = push_interval_seconds()
         with self._lock:
-            push = self._pushes.get((settings.database_url, url))
+            push = self._pushes.get((service, url))
             if push is None:
-                push = self._pushes[settings.database_url, url] = MetricsPush(
+                push = self._pushes[service, url] = MetricsPush(
                     service,
                     standard_resource(),
                     partial(otlp_metric_exporter, url),
@@ -247,7 +269,7 @@ def begin(
         check_notify(settings.notify.get_secret_value())
     run = runtime(settings)
     service = run.service(settings)
-    metrics_push = run.metrics_push(settings, service)
+    metrics_push = run.metrics_push(service)
     pinned = choose_provider(
         processors=[run.processor],
         otlp_endpoint=otlp_endpoint,
@@ -255,72 +277,75 @@ def begin(
         exporters=exporters,
         live=LiveMode(settings.live),
     )
-    active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox, drain=run.pump.drain)
-    root = Checkpoint(
-        semconv.OPERATION_SPAN,
-        {semconv.OPERATION_TYPE: operation_type, semconv.OPERATION_NAME: name},
-    )
-    context.activate(active)
-    root.enter_as_root(active)
-    identity = root.identity()
-    queue = pinned.queue or queue_that_knows(identity.span_id)
-    new = NewOperation(
-        operation_id=operation_id,
-        operation_type=operation_type,
-        name=name,
-        started_at=utc_from_ns(run.clock.wall_ns()),
-        # Where its spans are not sampled nobody exports them: then no trace is to be found under that id.
-        trace_id=f"{identity.trace_id:032x}" if identity.trace_flags.sampled else None,
-        span_id=f"{identity.span_id:016x}",
-        worker=this_worker(),
-        lease_seconds=settings.lease_seconds,
-        planned_units=None if plan is None else plan.planned,
-        trace_export=None if queue is None else trace_export(queue.exporters, queue.live, root.span),
-    )
-    try:
-        service.begin(
+    with ExitStack() as undo:  # whatever fails from here on leaves nothing behind that still runs
+        undo.callback(pinned.shutdown, 0)
+        active = ActiveOperation(operation_id, token, pinned.tracer, run.inbox, drain=run.pump.drain)
+        root = Checkpoint(
+            semconv.OPERATION_SPAN,
+            {semconv.OPERATION_TYPE: operation_type, semconv.OPERATION_NAME: name},
+        )
+        context.activate(active)
+        undo.callback(context.deactivate, active)
+        root.enter_as_root(active)
+        undo.callback(root.withdraw)
+        identity = root.identity()
+        queue = pinned.queue or queue_that_knows(identity.span_id)
+        new = NewOperation(
+            operation_id=operation_id,
+            operation_type=operation_type,
+            name=name,
+            started_at=utc_from_ns(run.clock.wall_ns()),
+            # Where its spans are not sampled nobody exports them: then no trace is to be found under that id.
+            trace_id=f"{identity.trace_id:032x}" if identity.trace_flags.sampled else None,
+            span_id=f"{identity.span_id:016x}",
+            worker=this_worker(),
+            lease_seconds=settings.lease_seconds,
+            planned_units=None if plan is None else plan.planned,
+            trace_export=None if queue is None else trace_export(queue.exporters, queue.live, root.span),
+        )
+        begun = _begin_record(run, settings, service, new, active, queue)
+        if begun is not service:
+            service, metrics_push = begun, run.metrics_push(begun)
+        undo.push(partial(_end_unbegun, service, operation_id))
+        if settings.notify is not None:
+            beside.start(
+                "ktrdr_otel.notifying",
+                {
+                    "database": settings.database_url,
+                    "operation_id": operation_id,
+                    "urls": settings.notify.get_secret_value(),
+                },
+            )
+        display = choose_display(settings.display)
+        if display is not None:
+            undo.callback(display.close)
+        allowances = service.allowances()
+        watch = run.watch(settings, service)
+        live = LiveOperation(
             new,
-            token.cancel,
-            logs=active.logs,
-            ledger=None if new.trace_export is None else queue,
+            active=active,
+            plan=plan,
+            service=service,
+            listeners=[*listeners, *([] if display is None else [display])],
+            clock=run.clock,
+            allowances=allowances,
+            pulse=None if watch is None else run.pulse,
         )
-    except BaseException:
-        root.withdraw()
-        context.deactivate(active)
-        pinned.shutdown(0)
-        raise
-    if settings.notify is not None:
-        beside.start(
-            "ktrdr_otel.notifying",
-            {
-                "database": settings.database_url,
-                "operation_id": operation_id,
-                "urls": settings.notify.get_secret_value(),
-            },
-        )
-    display = choose_display(settings.display)
-    allowances = service.allowances()
-    watch = run.watch(settings, service)
-    live = LiveOperation(
-        new,
-        active=active,
-        plan=plan,
-        service=service,
-        listeners=[*listeners, *([] if display is None else [display])],
-        clock=run.clock,
-        allowances=allowances,
-        pulse=None if watch is None else run.pulse,
-    )
-    if queue is not None:
-        queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
-    run.pump.add(live)
-    run.log_capture.begin()
-    if watch is not None and run.pulse is not None:
-        watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
-    if pinned.queue is not None:
-        run.health.exports(pinned.queue)
-    if metrics_push is not None:
-        metrics_push.begin(operation_id)
+        if queue is not None:
+            queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
+        undo.callback(run.pump.remove, live)
+        run.pump.add(live)
+        undo.callback(run.log_capture.end)
+        run.log_capture.begin()
+        if watch is not None and run.pulse is not None:
+            undo.callback(watch.end)
+            watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
+        if metrics_push is not None:
+            undo.callback(metrics_push.end, operation_id, 0)
+            metrics_push.begin(operation_id)
+        if pinned.queue is not None:
+            run.health.exports(pinned.queue)
+        undo.pop_all()
     return Observation(
         active=active,
         root=root,
@@ -336,3 +361,45 @@ def begin(
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )
+
+
+def _begin_record(
+    run: Runtime,
+    settings: Settings,
+    service: OperationsService,
+    new: NewOperation,
+    active: ActiveOperation,
+    queue: ExportQueue | None,
+) -> OperationsService:
+    """The service that has stored the operation: the given one, or one in memory where its store fails just now.
+
+    Raises `OperationExistsError`.
+    """
+    ledger = None if new.trace_export is None else queue
+    try:
+        service.begin(new, active.token.cancel, logs=active.logs, ledger=ledger)
+    except OperationExistsError:
+        raise
+    except StoreError as error:
+        service = run.service_without_record(settings, error)
+        service.begin(new, active.token.cancel, logs=active.logs, ledger=ledger)
+    return service
+
+
+def _end_unbegun(
+    service: OperationsService,
+    operation_id: str,
+    _kind: type[BaseException] | None,
+    error: BaseException | None,
+    _traceback: TracebackType | None,
+) -> None:
+    """An operation that is stored, and could not be begun after all, has failed."""
+    assert error is not None
+    ending = Ending(
+        status=OperationStatus.FAILED,
+        ended_at=utc_from_ns(SystemClock().wall_ns()),
+        progress=_NOWHERE,
+        error=OperationError(type=type(error).__qualname__, message=message_of(error), step=None),
+    )
+    if not service.end(operation_id, ending):
+        logger.warning("the end of operation %s, which did not begin, could not be stored", operation_id)

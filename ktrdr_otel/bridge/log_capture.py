@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from ktrdr_otel import faults
 from ktrdr_otel.context import current_checkpoint, current_operation
 from ktrdr_otel.events import Warned
 from ktrdr_otel.operations.logs import Logged
@@ -93,7 +94,7 @@ class _CapturingFactory:
     def _contain(self) -> None:
         self._faults += 1
         if self._faults == 1:
-            logger.exception("a log record is not kept as evidence; further faults are only counted")
+            faults.report(logger, "a log record is not kept as evidence; further faults are only counted")
 
 
 def _note(record: logging.LogRecord) -> None:

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from ktrdr_otel import faults
 from ktrdr_otel.context import Happening, Inbox, active_operations, sighting
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.semconv import CONTAINERS
@@ -77,6 +78,6 @@ class ProgressSpanProcessor(SpanProcessor):
     def _contain(self, where: str) -> None:
         self.faults += 1
         if self.faults == 1:
-            logger.exception(
-                "progress of this span is lost: %s failed; further faults are only counted", where
+            faults.report(
+                logger, "progress of this span is lost: %s failed; further faults are only counted", where
             )

@@ -6,6 +6,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ktrdr_otel import faults
 from ktrdr_otel.bridge.live import LiveOperation
 from ktrdr_otel.bridge.units import ended_unit, is_counted_alone, unit_of_checkpoint, unit_of_span
 from ktrdr_otel.checkpoint import Checkpoint
@@ -92,7 +93,10 @@ class Pump:
         while not stop.is_set():
             with suppress(Empty):
                 self._wake.get(timeout=self._interval_seconds)
-            self.drain()
+            try:
+                self.drain()
+            except Exception:  # whatever it was: the next turn is another one
+                self._contain()
 
     def _dispatch(self, happening: Happening, subject: Any, seen_ns: int) -> None:
         if happening is Happening.LOOP_ENDED:
@@ -145,8 +149,12 @@ class Pump:
         begun, self._begun = self._begun, {}
         for checkpoint in begun:
             live = self._live_of(checkpoint)
-            if live is not None:
+            if live is None:
+                continue
+            try:
                 live.started(unit_of_checkpoint(checkpoint, live.operation_id))
+            except Exception:
+                self._contain()
 
     def _live_of(self, checkpoint: Checkpoint) -> LiveOperation | None:
         operation = checkpoint.operation
@@ -164,4 +172,4 @@ class Pump:
     def _contain(self) -> None:
         self.faults += 1
         if self.faults == 1:
-            logger.exception("an update of progress is lost; further faults are only counted")
+            faults.report(logger, "an update of progress is lost; further faults are only counted")

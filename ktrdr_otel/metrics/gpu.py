@@ -2,9 +2,11 @@
 
 import importlib
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ktrdr_otel import faults
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.state import Point
 
@@ -12,14 +14,32 @@ logger = logging.getLogger(__name__)
 
 
 class Gpus:
-    """Asks the driver at each look; what it does not tell is no number."""
+    """Asks the driver at each look; what it does not tell is no number.
+
+    A driver may hang: then one caller waits for it, and whoever asks meanwhile gets no numbers.
+    """
 
     def __init__(self) -> None:
         self._nvml: Any = None
         self._was_sought = False
+        self._asking = threading.Lock()
+        self.faults = 0
 
     def points(self) -> list[Point]:
-        """Utilisation and memory of each GPU; nothing without a GPU, its driver or `nvidia-ml-py`."""
+        """Utilisation and memory of each GPU; nothing without a GPU, its driver or `nvidia-ml-py`. Never raises."""
+        if not self._asking.acquire(blocking=False):
+            return []
+        try:
+            return self._asked()
+        except Exception:
+            self.faults += 1
+            if self.faults == 1:
+                faults.report(logger, "the GPUs cannot be read; further faults are only counted")
+            return []
+        finally:
+            self._asking.release()
+
+    def _asked(self) -> list[Point]:
         if not self._was_sought:
             self._was_sought = True
             self._nvml = _loaded()

@@ -42,8 +42,10 @@ class MetricsPush:
         self._exporter: MetricExporter | None = None
         self._interval_seconds = interval_seconds
         self._cursors: dict[str, int] = {}  # running operations -> the last step that was counted
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        # Two locks: who begins an operation must not wait for a receiver, a store or a driver that does not answer.
+        self._lock = threading.Lock()  # cursors and thread
+        self._pushing = threading.Lock()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_failing = False
         self.failures = 0
@@ -53,8 +55,10 @@ class MetricsPush:
         with self._lock:
             self._cursors[operation_id] = 0
             if self._thread is None:
-                self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="ktrdr-otel metrics", daemon=True)
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._stop,), name="ktrdr-otel metrics", daemon=True
+                )
                 self._thread.start()
 
     def end(self, operation_id: str, timeout_seconds: float) -> None:
@@ -68,42 +72,47 @@ class MetricsPush:
     def forget_after_fork(self) -> None:
         """The child pushes nothing of its parent's."""
         self._lock = threading.Lock()
+        self._pushing = threading.Lock()
         self._cursors.clear()
         self._thread = None
 
-    def _run(self) -> None:
-        while not self._wake.wait(self._interval_seconds):
-            self._push()
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._interval_seconds):
+            with self._pushing:
+                self._export(self._latest)
 
     def _last_push(self, operation_id: str) -> None:
-        self._push()
-        with self._lock:
-            self._cursors.pop(operation_id, None)
-            if self._cursors:
-                return
-            self._wake.set()
-            self._thread = None
-            self._export(self._face.farewell())
+        with self._pushing:
+            self._export(self._latest)
+            with self._lock:
+                self._cursors.pop(operation_id, None)
+                if self._cursors:
+                    return
+                self._stop.set()
+                self._thread = None
+            self._export(self._face.farewell)
 
-    def _push(self) -> None:
-        with self._lock:
-            try:
-                self._look()
-            except KtrdrOtelError as error:  # the writer has said already that its store is away
-                logger.debug("metrics are pushed as they were: %s", error)
-            self._export(self._face.metrics())
+    def _latest(self) -> MetricsData:
+        try:
+            self._look()
+        except KtrdrOtelError as error:  # the writer has said already that its store is away
+            logger.debug("metrics are pushed as they were: %s", error)
+        return self._face.metrics()
 
     def _look(self) -> None:
-        for operation_id, cursor in list(self._cursors.items()):
+        with self._lock:
+            cursors = dict(self._cursors)
+        for operation_id, cursor in cursors.items():
             operation = self._service.get(operation_id)
             while steps := self._service.steps(after=cursor, limit=_PAGE, operation_id=operation_id):
                 cursor = self._cursors[operation_id] = steps[-1].sequence
                 self._state.stored([operation], steps, cursor)
             self._state.stored([operation], [], cursor)
-        self._state.sampled(self._service.latest_samples(self._cursors))
+        self._state.sampled(self._service.latest_samples(cursors))
 
-    def _export(self, data: MetricsData) -> None:
+    def _export(self, make: Callable[[], MetricsData]) -> None:
         try:
+            data = make()
             if self._exporter is None:
                 self._exporter = self._make_exporter()
             delivered = self._exporter.export(data) is MetricExportResult.SUCCESS

@@ -3,7 +3,10 @@
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Final
+
+from ktrdr_otel.errors import message_of
 
 _LONGEST_TRACEBACK: Final = 16_000  # characters
 _LONGEST_THREADS: Final = 8_000
@@ -12,10 +15,32 @@ _OUR_THREADS: Final = "ktrdr-otel"
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback with all causes, then the stacks of the program's other threads; bounded, values left out."""
-    told = _cut("".join(traceback.format_exception(error)).rstrip(), _LONGEST_TRACEBACK)
-    threads = _cut(_other_threads(), _LONGEST_THREADS)
+    """The traceback with all causes, then the stacks of the program's other threads; bounded, values left out.
+
+    Never raises.
+    """
+    told = _cut(_with_causes(error), _LONGEST_TRACEBACK)
+    threads = _cut(_or_why_not("other threads", _other_threads), _LONGEST_THREADS)
     return f"{told}\n\n{threads}" if threads else told
+
+
+def _with_causes(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # it is asked for its attributes, as its causes are, and code of its own may answer
+        return _or_why_not("the traceback", lambda: _alone(error))
+
+
+def _alone(error: BaseException) -> str:
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}: {message_of(error)}"
+
+
+def _or_why_not(what: str, tell: Callable[[], str]) -> str:
+    try:
+        return tell()
+    except Exception as fault:
+        return f"{what} cannot be read: {type(fault).__name__}"
 
 
 def _other_threads() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ktrdr_otel.clock import Clock, utc_from_ns
 from ktrdr_otel.context import KEPT_LOGS
+from ktrdr_otel.errors import StoreError
 from ktrdr_otel.operations import lease
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.durations import Kind
@@ -238,18 +239,27 @@ class OperationsService:
         self._store.request_cancel(operation_id, reason, wall_ns=self._clock.wall_ns())
 
     def durations(self) -> dict[Kind, float]:
-        """Mean seconds per kind of unit, from completed operations."""
-        return self._store.durations()
+        """Mean seconds per kind of unit, from completed operations; none where the store does not tell them."""
+        return self._learned(self._store.durations)
 
     def allowances(self) -> Allowances:
-        """How long steps may take, learned from completed operations."""
+        """How long steps may take, learned from completed operations where the store tells them."""
         settings = self._settings
         return Allowances(
-            self._store.p99_seconds(),
+            self._learned(self._store.p99_seconds),
             factor=settings.stall_factor,
             floor_seconds=settings.stall_floor_seconds,
             unknown_seconds=settings.stall_unknown_seconds,
         )
+
+    @staticmethod
+    def _learned(read: Callable[[], dict[Kind, float]]) -> dict[Kind, float]:
+        """Without what earlier runs teach a run is observed none the worse, but for its estimates."""
+        try:
+            return read()
+        except StoreError as error:
+            logger.warning("what earlier runs took is not known: %s", error)
+            return {}
 
     def stack(self, operation_id: str) -> StackTaken:
         """All threads of the operation's process, taken now; the process has to be on this machine.

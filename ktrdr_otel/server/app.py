@@ -71,9 +71,9 @@ def create_app(
             return [looking_on, *store_points(service, is_followed=not follower.is_away), *own()]
 
         app.state.metrics = PrometheusFace(metrics, health)
-        app.state.metrics.render(
-            ""
-        )  # what it imports late is imported: the first scrape should not pay for it
+        # What rendering imports late is imported: the first scrape should not pay for it. Without numbers: those of
+        # `own` come from drivers, which may not answer, and this is the event loop.
+        PrometheusFace(MetricsState(), list).render("")
         service.listen(hub.progressed)
         follower.start()
         tasks = [asyncio.create_task(hub.run())]

@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ktrdr_otel import checkpoint, observe, semconv
+from ktrdr_otel.operations.models import OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import open_service
@@ -335,3 +336,69 @@ def test_a_store_that_was_away_gets_the_newest_records(tmp_path: Path) -> None:
     service = open_service(load_settings(database=str(database)))
     assert [line.message for line in service.logs("away")] == [str(number) for number in range(100, 300)]
     service.close()
+
+
+class PayloadError(Exception):
+    """A program's own, whose attributes are those of what it carries: to format it asks it for some."""
+
+    def __init__(self, **payload: object) -> None:
+        super().__init__("a bad answer")
+        self.payload = payload
+
+    def __getattr__(self, name: str) -> object:
+        return self.payload[name]
+
+
+def type_of_what_leaves(job: Callable[[], None]) -> type[Exception] | None:
+    """Without a look at the exception itself, which would ask it for its notes: so would `pytest.raises`."""
+    try:
+        job()
+    except Exception as error:
+        return type(error)
+    return None
+
+
+def test_an_exception_that_cannot_be_formatted_is_kept_all_the_same(
+    database: str, service: OperationsService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets it, the run has failed by it, and what is known of it is where it was raised."""
+
+    def job() -> None:
+        with (
+            observe("job", operation_id="one", display="off", database=database),
+            checkpoint("load", item="MSFT", index=1, total=1),
+        ):
+            raise PayloadError(code=500)
+
+    assert type_of_what_leaves(job) is PayloadError
+    operation = service.get("one")
+    assert operation.status is OperationStatus.FAILED
+    assert operation.error is not None
+    assert operation.error.step == "Load MSFT (1/1)"
+    assert operation.error.traceback is not None
+    assert "raise PayloadError(code=500)" in operation.error.traceback
+    assert "PayloadError: a bad answer" in operation.error.traceback
+    assert not caplog.records
+
+
+def test_a_fault_at_the_end_of_such_a_run_is_said_without_it(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The program's exception is in the chain of ours: a log that formats it would put another in its place."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(OperationsService, "end", broken)
+
+    def job() -> None:
+        with observe("job", display="off", database=database):
+            raise PayloadError(code=500)
+
+    assert type_of_what_leaves(job) is PayloadError
+    [said] = [record for record in caplog.records if record.name == "ktrdr_otel.observation"]
+    assert said.getMessage().startswith(
+        "the end of the operation could not be reported: RuntimeError: broken\n"
+    )
+    assert "in broken" in said.getMessage()
+    assert said.exc_info is None

@@ -215,3 +215,53 @@ def test_a_driver_that_fails_later_is_no_fault(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(gpu, "_loaded", Broken)
     assert gpu.Gpus().points() == []
+
+
+def test_whatever_a_driver_does_is_counted_and_said_once(
+    own: OwnHealth, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library that does not fit its driver fails in ways of its own."""
+
+    class Unfit(Nvml):
+        def nvmlDeviceGetCount(self) -> Any:  # noqa: N802 # the library's name
+            raise AttributeError("no such symbol")
+
+    monkeypatch.setattr(gpu, "_loaded", Unfit)
+    figures(own)
+    assert figures(own)[instruments.FAULTS, ("gpu",)] == 2
+    assert caplog.text.count("the GPUs cannot be read") == 1
+
+
+def test_a_driver_that_does_not_answer_keeps_one_caller(
+    own: OwnHealth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operations begin and end, and others get their numbers, without those of the GPUs."""
+    asked, answer = threading.Event(), threading.Event()
+
+    class Hanging(Nvml):
+        def nvmlDeviceGetCount(self) -> int:  # noqa: N802 # the library's name
+            asked.set()
+            answer.wait()
+            return 1
+
+    monkeypatch.setattr(gpu, "_loaded", Hanging)
+    told: list[Any] = []
+    looking = threading.Thread(target=lambda: told.append(figures(own)))
+    looking.start()
+    assert asked.wait(10)
+
+    def run() -> None:
+        queue = exporting(Fate.DELIVERED, 1)
+        own.exports(queue)
+        queue.shutdown(1)
+        own.exported(queue)
+        told.append(figures(own))
+
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(10)
+    hung = running.is_alive()
+    answer.set()
+    looking.join()
+    assert not hung
+    assert [(instruments.GPU_UTILIZATION, ("0",)) in figures for figures in told] == [False, True]

@@ -13,6 +13,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
 
 from ktrdr_otel import checkpoint, observe
 from ktrdr_otel.errors import SettingsError
+from ktrdr_otel.metrics.state import Point
+from ktrdr_otel.own_health import OwnHealth
 
 GONE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 
@@ -104,6 +106,55 @@ def test_a_receiver_that_refuses_is_said_once_and_harms_nobody(
     assert [record.getMessage() for record in ours] == [
         "metrics are not delivered; the run goes on, further failures are only counted"
     ]
+
+
+def test_numbers_that_cannot_be_made_stop_no_push(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of one turn is a failure that is counted, and the next turn is another one."""
+    failed = threading.Event()
+    points = OwnHealth.points
+
+    def broken_once(own: OwnHealth) -> list[Point]:
+        if not failed.is_set():
+            failed.set()
+            raise AttributeError("no such symbol")
+        return points(own)
+
+    monkeypatch.setattr(OwnHealth, "points", broken_once)
+    with observe("push", display="off", database=str(tmp_path / "o.db")):
+        assert failed.wait(10)
+        receiver.until_pushed("ktrdr.otel.push.failures")
+
+
+def test_a_push_that_hangs_keeps_no_operation_from_beginning(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor from ending: whatever a push waits for, it waits for by itself."""
+    hanging, released = threading.Event(), threading.Event()
+
+    def hang(own: OwnHealth) -> list[Point]:
+        hanging.set()
+        released.wait(60)
+        return []
+
+    monkeypatch.setattr(OwnHealth, "points", hang)
+    monkeypatch.setenv("KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS", "0.2")
+    database = str(tmp_path / "o.db")
+    with observe("first", display="off", database=database):
+        assert hanging.wait(10)
+        began = threading.Event()
+
+        def second() -> None:
+            with observe("second", display="off", database=database):
+                began.set()
+
+        other = threading.Thread(target=second)
+        other.start()
+        is_beginning = began.wait(10)
+        released.set()
+        other.join()
+    assert is_beginning
 
 
 def test_nothing_is_pushed_where_only_traces_are_asked_for(
