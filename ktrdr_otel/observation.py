@@ -51,7 +51,7 @@ class Observation:
         provider: PinnedProvider,
         display: Display | None,
         watch: Watch | None,
-        log_capture: LogCapture,
+        log_capture: LogCapture | None,
         metrics_push: "MetricsPush | None",
         own_health: OwnHealth,
         clock: Clock,
@@ -150,8 +150,9 @@ class Observation:
             self._finish(status, error)
         with _contained("that the operation runs no more"):
             context.deactivate(self.active)
-        with _contained("the end of its log"):
-            self._log_capture.end()
+        if self._log_capture is not None:
+            with _contained("the end of its log"):
+                self._log_capture.end()
         if self._watch is not None:
             with _contained("the end to its watcher"):
                 self._watch.end()

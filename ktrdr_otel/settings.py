@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     poll_interval_seconds: float = Field(default=0.05, gt=0)  # how stale live state may be
     shutdown_timeout_seconds: float = Field(default=5.0, gt=0)  # bound on flushing at an end
     live: Literal["snapshot", "markers", "off"] = "markers"  # how open spans are exported, see docs/traces.md
+    logs: Literal["on", "off"] = "on"  # the last records that the program logs are kept as evidence
     watcher: Literal["auto", "off"] = "auto"  # a process beside the observed one: stacks, suspensions, deaths
     stall_floor_seconds: float = Field(default=30.0, gt=0)  # no step is stalled before
     stall_unknown_seconds: float = Field(default=300.0, gt=0)  # a step that no completed run has had

@@ -46,6 +46,7 @@ from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.models import Ending, NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.stack import py_spy
+from ktrdr_otel.operations.trace_export import TraceExport
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.own_health import OwnHealth
 from ktrdr_otel.progress.plan import Plan
@@ -290,6 +291,8 @@ def begin(
         undo.callback(root.withdraw)
         identity = root.identity()
         queue = pinned.queue or queue_that_knows(identity.span_id)
+        if queue is not None:
+            undo.callback(queue.withdraw, identity.span_id)
         new = NewOperation(
             operation_id=operation_id,
             operation_type=operation_type,
@@ -301,21 +304,13 @@ def begin(
             worker=this_worker(),
             lease_seconds=settings.lease_seconds,
             planned_units=None if plan is None else plan.planned,
-            trace_export=None if queue is None else trace_export(queue.exporters, queue.live, root.span),
+            trace_export=None if queue is None else _trace_export(queue, root),
         )
         begun = _begin_record(run, settings, service, new, active, queue)
         if begun is not service:
             service, metrics_push = begun, run.metrics_push(begun)
         undo.push(partial(_end_unbegun, service, operation_id))
-        if settings.notify is not None:
-            beside.start(
-                "ktrdr_otel.notifying",
-                {
-                    "database": settings.database_url,
-                    "operation_id": operation_id,
-                    "urls": settings.notify.get_secret_value(),
-                },
-            )
+        _start_notifying(settings, operation_id)
         display = choose_display(settings.display)
         if display is not None:
             undo.callback(display.close)
@@ -335,8 +330,9 @@ def begin(
             queue.tell_progress(identity.span_id, lambda: progress_attributes(live.told))
         undo.callback(run.pump.remove, live)
         run.pump.add(live)
-        undo.callback(run.log_capture.end)
-        run.log_capture.begin()
+        if settings.logs == "on":
+            undo.callback(run.log_capture.end)
+            run.log_capture.begin()
         if watch is not None and run.pulse is not None:
             undo.callback(watch.end)
             watch.begin(partial(_watch_config, settings, service, allowances, run.pulse, queue))
@@ -355,12 +351,34 @@ def begin(
         provider=pinned,
         display=display,
         watch=watch,
-        log_capture=run.log_capture,
+        log_capture=run.log_capture if settings.logs == "on" else None,
         metrics_push=metrics_push,
         own_health=run.health,
         clock=run.clock,
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )
+
+
+def _start_notifying(settings: Settings, operation_id: str) -> None:
+    if settings.notify is None:
+        return
+    config = {
+        "database": settings.database_url,
+        "operation_id": operation_id,
+        "urls": settings.notify.get_secret_value(),
+    }
+    beside.start("ktrdr_otel.notifying", config)
+
+
+def _trace_export(queue: ExportQueue, root: Checkpoint) -> TraceExport | None:
+    """How its trace is exported; a fault means that nobody else could complete it, and is said."""
+    try:
+        return trace_export(queue.exporters, queue.live, root.span)
+    except Exception as error:
+        logger.warning(
+            "nobody will complete the trace if this process dies: %s: %s", type(error).__name__, error
+        )
+        return None
 
 
 def _begin_record(

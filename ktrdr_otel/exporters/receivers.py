@@ -1,5 +1,6 @@
 """Which receiver an exporter sends to, as it may be written down: without anything secret."""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -55,9 +56,16 @@ def trace_export(exporters: Sequence[SpanExporter], live: str, root: Span) -> Tr
     return TraceExport(
         receivers=receivers,
         live=live,
-        resource=dict(root.resource.attributes),
+        resource={name: _plain(value) for name, value in root.resource.attributes.items()},
         scope_version="" if scope is None else scope.version or "",
     )
+
+
+def _plain(value: object) -> object:
+    """The value as JSON has it: a resource may hold bytes, and numbers that are none."""
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else str(value)
 
 
 _INHERITED = (

@@ -1,10 +1,11 @@
 """A database as the store uses it: how it is connected, how transactions begin, how its faults are told."""
 
 import ctypes
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,6 +114,9 @@ class Database:
             raise StoreUnavailableError(
                 self.name, f"its folder cannot be made: {error.strerror or error}"
             ) from error
+        # It holds what the program logs: its owner's to read. SQLite gives the files beside it the same mode.
+        with suppress(OSError):  # it is there, or SQLite says why it cannot be
+            os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     @contextmanager
     def _told(self) -> Iterator[None]:

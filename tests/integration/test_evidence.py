@@ -36,6 +36,31 @@ def service(database: str) -> Iterator[OperationsService]:
     opened.close()
 
 
+def test_who_wants_no_records_kept_has_none(
+    database: str, service: OperationsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the store nor on a span."""
+    monkeypatch.setenv("KTRDR_OTEL_LOGS", "off")
+    exporter = InMemorySpanExporter()
+    with (
+        observe("load", operation_id="one", display="off", database=database, exporters=[exporter]),
+        checkpoint("load", item="MSFT", index=1, total=1),
+    ):
+        program_log.warning("password=hunter2")
+    assert service.logs("one") == []
+    assert not [event for span in exporter.get_finished_spans() for event in span.events]
+
+
+def test_the_store_is_its_owners_alone_to_read(database: str, service: OperationsService) -> None:
+    """The file, and those that SQLite keeps beside it."""
+    with observe("load", operation_id="one", display="off", database=database):
+        modes = {
+            path.name: path.stat().st_mode & 0o777 for path in Path(database).parent.glob("operations.db*")
+        }
+    assert modes
+    assert set(modes.values()) == {0o600}
+
+
 def test_what_is_logged_is_kept_with_its_step(database: str, service: OperationsService) -> None:
     """Level, logger, message, span and the words for the step; what the logger does not let through is not."""
     exporter = InMemorySpanExporter()

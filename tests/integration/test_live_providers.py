@@ -1,6 +1,8 @@
 """Open spans under whatever has configured OpenTelemetry: each backend sees each span once, and nothing lies."""
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -194,3 +196,40 @@ def _is_marker(span: Span) -> Any:
         each.key == semconv.SPAN_STATE and each.value.string_value == semconv.STATE_STARTED
         for each in span.attributes
     )
+
+
+def test_a_resource_that_json_does_not_know_stops_nothing(tmp_path: Path, receiver: HttpReceiver) -> None:
+    """The SDK takes bytes there; where the trace goes is stored all the same."""
+    before = OWN_PROVIDER.format(
+        sampler="ALWAYS_ON", processor="LiveSpanProcessor(OTLPSpanExporter())"
+    ).replace(
+        "TracerProvider(", "TracerProvider(resource=Resource({'build': b'\\x01', 'share': float('nan')}), "
+    )
+    imports = "from opentelemetry.sdk.resources import Resource"
+    run(tmp_path, receiver, before=f"{imports}\n{before}", after="provider.shutdown()")
+    with sqlite3.connect(tmp_path / "operations.db") as connection:
+        [(resource,)] = connection.execute("SELECT resource FROM trace_exports")
+    connection.close()
+    assert json.loads(resource)["share"] == "nan"
+
+
+def test_an_operation_that_could_not_begin_is_not_shown(tmp_path: Path, receiver: HttpReceiver) -> None:
+    """Its id was taken: nothing of it is seen as open, however long the application goes on."""
+    before = OWN_PROVIDER.format(
+        sampler="ALWAYS_ON", processor="LiveSpanProcessor(OTLPSpanExporter(), live='snapshot')"
+    )
+    after = f"""
+from ktrdr_otel import OperationExistsError
+import time
+before = len(kept.get_finished_spans())
+try:
+    with observe("again", operation_id="job", database={str(tmp_path / "operations.db")!r}, display="off"):
+        raise AssertionError
+except OperationExistsError:
+    pass
+time.sleep(2.5)
+provider.shutdown()
+assert len(kept.get_finished_spans()) == before
+"""
+    run(tmp_path, receiver, before=before, after=after)
+    assert receiver.names.count("operation") == 1

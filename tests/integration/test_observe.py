@@ -50,10 +50,16 @@ def service(database: str) -> Iterator[OperationsService]:
     opened.close()
 
 
-def until_no_thread(*names: str) -> None:
-    """None of those threads is left."""
+@pytest.fixture
+def others() -> set[threading.Thread]:
+    """Threads that were there before the test."""
+    return set(threading.enumerate())
+
+
+def until_no_thread(others: set[threading.Thread], *names: str) -> None:
+    """None of those threads is left, but for others'."""
     deadline = time.monotonic() + 10
-    while left := [thread.name for thread in threading.enumerate() if thread.name in names]:
+    while left := [each.name for each in set(threading.enumerate()) - others if each.name in names]:
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
 
@@ -235,7 +241,7 @@ def test_a_store_that_does_not_tell_what_it_learned_stops_nothing(
 
 
 def test_what_cannot_be_begun_after_all_leaves_nothing_that_runs(
-    database: str, service: OperationsService, monkeypatch: pytest.MonkeyPatch
+    others: set[threading.Thread], database: str, service: OperationsService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No record says that it runs, no thread is left, and no checkpoint joins it."""
 
@@ -257,10 +263,11 @@ def test_what_cannot_be_begun_after_all_leaves_nothing_that_runs(
         assert unit.operation is None
     assert not trace.get_current_span().get_span_context().is_valid
     assert logging.getLogRecordFactory() is factory
-    until_no_thread("ktrdr-otel progress", "ktrdr-otel store")
+    until_no_thread(others, "ktrdr-otel progress", "ktrdr-otel store")
 
 
 def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
+    others: set[threading.Thread],
     database: str,
     service: OperationsService,
     caplog: pytest.LogCaptureFixture,
@@ -279,7 +286,7 @@ def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
         pass
     assert service.get("job").status is OperationStatus.COMPLETED
     assert [each.name for each in exporter.get_finished_spans()] == ["operation"]
-    until_no_thread("ktrdr-otel progress")
+    until_no_thread(others, "ktrdr-otel progress")
     assert caplog.text.count("RuntimeError: broken") == 3
     logging.setLogRecordFactory(factory)
 
@@ -293,7 +300,7 @@ def test_an_index_that_is_no_number_costs_one_line(database: str, caplog: pytest
             return lambda *facts: seen.set() if name == "unit_finished" else None
 
     with observe("job", display="off", database=database, listeners=[Seeing()]) as operation:  # type: ignore[list-item] # a listener of any call
-        with checkpoint("preprocessing", symbol="A", symbol_index="2", total_symbols=5):  # type: ignore[typeddict-item] # the fault under test
+        with checkpoint("preprocessing", symbol="A", symbol_index="2", total_symbols=5):  # type: ignore[arg-type] # the fault under test
             assert operation.status()["status"] == "running"
         seen.clear()
         with checkpoint("load", item="b", index=1, total=1):
@@ -304,7 +311,10 @@ def test_an_index_that_is_no_number_costs_one_line(database: str, caplog: pytest
 
 
 def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
-    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    others: set[threading.Thread],
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """That the trace is incomplete is stored beside the program, which waits for no longer than it said."""
     hanging, released = threading.Event(), threading.Event()
@@ -321,7 +331,7 @@ def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
     assert hanging.is_set()
     assert "that the trace of operation job is incomplete is not stored yet" in caplog.text
     released.set()
-    until_no_thread("ktrdr-otel last trace")
+    until_no_thread(others, "ktrdr-otel last trace")
 
 
 def test_a_token_stops_it_at_the_next_turn(database: str) -> None:
