@@ -49,6 +49,7 @@ class Observation:
         pump: Pump,
         service: OperationsService,
         provider: PinnedProvider,
+        ledger: ExportQueue | None,
         display: Display | None,
         watch: Watch | None,
         log_capture: LogCapture | None,
@@ -65,6 +66,7 @@ class Observation:
         self._pump = pump
         self._service = service
         self._provider = provider
+        self._ledger = ledger  # through which its trace is exported, where others could complete it
         self._display = display
         self._watch = watch
         self._log_capture = log_capture
@@ -170,27 +172,30 @@ class Observation:
     def _send_the_last_spans(self) -> None:
         complete = self._provider.shutdown(self._shutdown_timeout_seconds)
         queue = self._provider.queue
-        if queue is None:
-            return
-        self._own_health.exported(queue)
-        if not complete:
-            self._leave_trace(queue)
+        if queue is not None:
+            self._own_health.exported(queue)
+        if self._ledger is not None:
+            # An application's processor goes on sending what waits there: that is nobody else's to send.
+            self._settle_trace(self._ledger, is_complete=complete or queue is None)
 
-    def _leave_trace(self, queue: ExportQueue) -> None:
+    def _settle_trace(self, ledger: ExportQueue, *, is_complete: bool) -> None:
         """Within the timeout: a store that hangs must not keep the program from ending."""
-        leaving = threading.Thread(
-            target=self._store_trace, args=(queue,), name="ktrdr-otel last trace", daemon=True
+        settling = threading.Thread(
+            target=self._store_trace, args=(ledger, is_complete), name="ktrdr-otel last trace", daemon=True
         )
-        leaving.start()
-        leaving.join(self._shutdown_timeout_seconds)
-        if leaving.is_alive():
+        settling.start()
+        settling.join(self._shutdown_timeout_seconds)
+        if settling.is_alive():
             logger.warning(
-                "that the trace of operation %s is incomplete is not stored yet", self.operation_id
+                "whether the trace of operation %s is complete is not stored yet", self.operation_id
             )
 
-    def _store_trace(self, queue: ExportQueue) -> None:
-        with _contained("that its trace is incomplete"):
-            self._service.leave_trace(self.operation_id, queue)
+    def _store_trace(self, ledger: ExportQueue, is_complete: bool) -> None:
+        with _contained("whether its trace is complete"):
+            if is_complete:
+                self._service.trace_complete(self.operation_id)
+            else:
+                self._service.leave_trace(self.operation_id, ledger)
 
     def _describe(self, status: OperationStatus) -> None:
         progress = self._live.progress()

@@ -27,9 +27,10 @@ class OwnHealth:
         self._lock = threading.Lock()
 
     def exports(self, queue: ExportQueue) -> None:
-        """The queue's figures are among the points from now on."""
+        """The queue's figures are among the points from now on, once: an application's serves many operations."""
         with self._lock:
-            self._queues.append(queue)
+            if queue not in self._queues:
+                self._queues.append(queue)
 
     def exported(self, queue: ExportQueue) -> None:
         """The queue has been shut down; its counts are final."""

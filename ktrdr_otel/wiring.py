@@ -339,8 +339,8 @@ def begin(
         if metrics_push is not None:
             undo.callback(metrics_push.end, operation_id, 0)
             metrics_push.begin(operation_id)
-        if pinned.queue is not None:
-            run.health.exports(pinned.queue)
+        if queue is not None:
+            run.health.exports(queue)
         undo.pop_all()
     return Observation(
         active=active,
@@ -349,6 +349,7 @@ def begin(
         pump=run.pump,
         service=service,
         provider=pinned,
+        ledger=None if new.trace_export is None else queue,
         display=display,
         watch=watch,
         log_capture=run.log_capture if settings.logs == "on" else None,

@@ -329,7 +329,7 @@ def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
     with observe("job", operation_id="job", display="off", database=database, exporters=[nobody]):
         pass
     assert hanging.is_set()
-    assert "that the trace of operation job is incomplete is not stored yet" in caplog.text
+    assert "whether the trace of operation job is complete is not stored yet" in caplog.text
     released.set()
     until_no_thread(others, "ktrdr-otel last trace")
 

@@ -87,6 +87,15 @@ def test_counts_of_an_operation_that_has_ended_stay(own: OwnHealth) -> None:
     refused.shutdown(1)
 
 
+def test_an_applications_queue_is_counted_once(own: OwnHealth) -> None:
+    """However many operations it serves."""
+    queue = exporting(Fate.DELIVERED, 2)
+    own.exports(queue)
+    own.exports(queue)
+    assert figures(own)[instruments.EXPORTED, ()] == 2
+    queue.shutdown(1)
+
+
 def test_the_cpu_of_a_thread_that_has_ended_stays_counted() -> None:
     """The counter never falls when an operation's threads go."""
     spent = overhead.ThreadTime()
