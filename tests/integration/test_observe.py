@@ -25,7 +25,6 @@ from ktrdr_otel import (
     track,
 )
 from ktrdr_otel.bridge.log_capture import LogCapture
-from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
@@ -33,7 +32,6 @@ from ktrdr_otel.settings import load_settings
 from ktrdr_otel.storage import engine
 from ktrdr_otel.watcher.starter import Watch
 from ktrdr_otel.wiring import open_service
-from tests.unit.exporters.conftest import ScriptedExporter
 
 
 @pytest.fixture
@@ -327,8 +325,8 @@ def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
 
     monkeypatch.setattr(OperationsService, "leave_trace", hang)
     monkeypatch.setenv("KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS", "0.2")
-    nobody = ScriptedExporter(lambda _: Delivery(Fate.UNREACHABLE, error="as told"))
-    with observe("job", operation_id="job", display="off", database=database, exporters=[nobody]):
+    nobody = "http://127.0.0.1:9"  # a receiver that others could reach later: it is they who are told
+    with observe("job", operation_id="job", display="off", database=database, otlp_endpoint=nobody):
         pass
     assert hanging.is_set()
     assert "whether the trace of operation job is complete is not stored yet" in caplog.text
