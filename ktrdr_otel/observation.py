@@ -217,11 +217,12 @@ class Observation:
                 step=self._live.failed_at(),
                 traceback=traceback_of(error),
             )
-        progress = self._live.finish(status, facts)
+        with _contained("the last state"):  # by itself: a listener must not keep the end from being stored
+            self._live.finish(status, facts)
         ending = Ending(
             status=status,
             ended_at=utc_from_ns(self._clock.wall_ns()),
-            progress=progress,
+            progress=self._live.progress(),
             error=facts,
             reason=self.active.token.reason if status is OperationStatus.CANCELLED else None,
         )

@@ -32,8 +32,8 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
 
     An exception ends the operation as failed and goes on to the caller; `KeyboardInterrupt` and
     `CancellationError` end it as cancelled, `SystemExit(0)` as completed. Raises `OperationExistsError` when
-    `operation_id` is taken, `SettingsError` for settings that cannot be used. A store that cannot be opened
-    is said in the log, and the job goes on without a record.
+    `operation_id` is taken, `SettingsError` for settings that cannot be used. A store that cannot be opened,
+    or fails as the operation begins, is said in the log, and the job goes on without a record.
 
     >>> with observe("train momentum", operation_type="training", display="off") as operation:
     ...     operation.status()["status"]

@@ -427,3 +427,24 @@ def test_a_fault_at_the_end_of_such_a_run_is_said_without_it(
     )
     assert "in broken" in said.getMessage()
     assert said.exc_info is None
+
+
+def test_a_listener_that_fails_at_such_an_end_keeps_no_run_open(
+    database: str, service: OperationsService
+) -> None:
+    """A display whose terminal is gone, say: the record has its end all the same."""
+
+    class Gone:
+        def __getattr__(self, name: str) -> object:
+            def hear(*_: object) -> None:
+                if name == "status_changed":
+                    raise BrokenPipeError
+
+            return hear
+
+    def job() -> None:
+        with observe("job", operation_id="one", display="off", database=database, listeners=[Gone()]):  # type: ignore[list-item] # a listener of any call
+            raise PayloadError(code=500)
+
+    assert type_of_what_leaves(job) is PayloadError
+    assert service.get("one").status is OperationStatus.FAILED

@@ -8,7 +8,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,6 @@ from ktrdr_otel import (
     track,
 )
 from ktrdr_otel.bridge.log_capture import LogCapture
-from ktrdr_otel.exporters.delivery import Delivery, Fate
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
@@ -33,7 +32,6 @@ from ktrdr_otel.settings import load_settings
 from ktrdr_otel.storage import engine
 from ktrdr_otel.watcher.starter import Watch
 from ktrdr_otel.wiring import open_service
-from tests.unit.exporters.conftest import ScriptedExporter
 
 
 @pytest.fixture
@@ -62,6 +60,16 @@ def until_no_thread(others: set[threading.Thread], *names: str) -> None:
     while left := [each.name for each in set(threading.enumerate()) - others if each.name in names]:
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
+
+
+def raising_after(step: Callable[..., None], message: str) -> Callable[..., None]:
+    """The step, which fails when it is done: what the process counts stays right for other tests."""
+
+    def fail(*arguments: object) -> None:
+        step(*arguments)
+        raise RuntimeError(message)
+
+    return fail
 
 
 def test_status_is_true_the_moment_it_is_asked_for(database: str) -> None:
@@ -245,10 +253,7 @@ def test_what_cannot_be_begun_after_all_leaves_nothing_that_runs(
 ) -> None:
     """No record says that it runs, no thread is left, and no checkpoint joins it."""
 
-    def no_thread(watch: Watch, config: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(Watch, "begin", no_thread)
+    monkeypatch.setattr(Watch, "begin", raising_after(Watch.begin, "can't start new thread"))
     factory = logging.getLogRecordFactory()
     with (
         pytest.raises(RuntimeError, match="can't start"),
@@ -275,20 +280,15 @@ def test_an_end_is_told_to_the_last_whatever_fails_on_the_way(
 ) -> None:
     """Each part of it by itself: the record, the span and the threads do not depend on one another."""
 
-    def broken(*_: object) -> None:
-        raise RuntimeError("broken")
-
     for part, step in ((Observation, "_describe"), (LogCapture, "end"), (Watch, "end")):
-        monkeypatch.setattr(part, step, broken)
+        monkeypatch.setattr(part, step, raising_after(getattr(part, step), "broken"))
     exporter = InMemorySpanExporter()
-    factory = logging.getLogRecordFactory()
     with observe("job", operation_id="job", display="off", database=database, exporters=[exporter]):
         pass
     assert service.get("job").status is OperationStatus.COMPLETED
     assert [each.name for each in exporter.get_finished_spans()] == ["operation"]
     until_no_thread(others, "ktrdr-otel progress")
     assert caplog.text.count("RuntimeError: broken") == 3
-    logging.setLogRecordFactory(factory)
 
 
 def test_an_index_that_is_no_number_costs_one_line(database: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -325,8 +325,8 @@ def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
 
     monkeypatch.setattr(OperationsService, "leave_trace", hang)
     monkeypatch.setenv("KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS", "0.2")
-    nobody = ScriptedExporter(lambda _: Delivery(Fate.UNREACHABLE, error="as told"))
-    with observe("job", operation_id="job", display="off", database=database, exporters=[nobody]):
+    nobody = "http://127.0.0.1:9"  # a receiver that others could reach later: it is they who are told
+    with observe("job", operation_id="job", display="off", database=database, otlp_endpoint=nobody):
         pass
     assert hanging.is_set()
     assert "whether the trace of operation job is complete is not stored yet" in caplog.text

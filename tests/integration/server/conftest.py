@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ktrdr_otel.metrics.state import Health
 from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
@@ -47,10 +48,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers, each in a thread; they stop behind the test."""
     with ExitStack() as stack:
 
-        def start(database: str | None = None, **settings: object) -> Running:
+        def start(database: str | None = None, own: Health = list, **settings: object) -> Running:
             service = open_service(load_settings(database=database or str(tmp_path / "operations.db")))
             stack.callback(service.close)
-            server = Server(service, load_server_settings(**{"port": 0, **settings}))
+            server = Server(service, load_server_settings(**{"port": 0, **settings}), own)
             stack.enter_context(server.beside())
             client = stack.enter_context(httpx.Client(base_url=server.url, timeout=10))
             running = Running(server, service, client)

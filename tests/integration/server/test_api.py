@@ -1,5 +1,6 @@
 """REST: what anyone can ask, and what the answers look like."""
 
+import threading
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
 from ktrdr_otel import semconv
+from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.operations.logs import Logged
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.worker import this_worker
@@ -193,3 +195,25 @@ def _cases(operation: object, count: int) -> list[AnyCase]:
 
     collect()
     return cases
+
+
+def test_a_scrape_that_hangs_hangs_alone(serve: Serve) -> None:
+    """A driver that does not answer keeps no server from starting, and no other request waiting."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def own() -> list[Point]:
+        asked.set()
+        answer.wait(30)
+        return []
+
+    running = serve(own=own)
+    told: list[int] = []
+    scrape = threading.Thread(target=lambda: told.append(running.client.get("/metrics").status_code))
+    scrape.start()
+    assert asked.wait(10)
+    with httpx.Client(base_url=running.url) as another:
+        assert another.get("/healthz").status_code == 200
+    assert not told
+    answer.set()
+    scrape.join()
+    assert told == [200]
