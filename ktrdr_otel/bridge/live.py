@@ -375,13 +375,14 @@ class LiveOperation:
         """The program's own log says it once while it lasts, where a thread of ours can run."""
         now_ns = self._clock.monotonic_ns()
         if self._moved_ns != self._quiet_since_ns:
-            self._quiet_since_ns, self._quiet_ns = self._moved_ns, 0
+            self._quiet_since_ns, self._quiet_ns, self._settled_ns = self._moved_ns, 0, now_ns
             if self._pulse is not None:
                 self._stopped_ns = self._pulse.stopped_ns
         before_ns = self._quiet_ns
+        gap_ns, self._settled_ns = now_ns - self._settled_ns, now_ns
         # A longer gap is no silence that was seen: the process was stopped, or nobody but one thread could run.
-        self._quiet_ns += min(now_ns - self._settled_ns, _LONGEST_LOOK_NS)
-        self._settled_ns = now_ns
+        if gap_ns <= _LONGEST_LOOK_NS:
+            self._quiet_ns += gap_ns
         allowed = self._allowed_seconds
         if allowed is not None and before_ns / 1e9 <= allowed < self._quiet_ns / 1e9:
             message = self._bridge.message or "what comes before its first step"
