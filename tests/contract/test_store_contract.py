@@ -368,7 +368,7 @@ def test_whoever_waits_hears_of_what_another_connection_writes(database: str) ->
 
 
 def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperationStore) -> None:
-    """Statements of many rows and of few; columns that are the same in all, in some and in none; two operations."""
+    """Statements of many rows and of few; columns that are the same in all, in some and in none; all of them."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
     store.create(new("two"), wall_ns=1, monotonic_ns=1)
     units = [
@@ -409,6 +409,12 @@ def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperatio
             )
             for row, each in zip(stored, begun, strict=True)
         ]
+    twins = [unit(1)._replace(operation_id="three")] * 17
+    store.create(new("three"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(rows=[row_of_unit(each) for each in twins], logs=[logged(1, "three")] * 17))
+    stored = store.checkpoints("three", after=0, limit=1000)
+    assert [unit_of(row) for row in stored] == [unit_of(stored[0])] * len(twins)
+    assert [line.message for line in store.logs("three", newest=99)] == ["record 1"] * len(twins)
 
 
 def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:
