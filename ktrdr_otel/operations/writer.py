@@ -29,6 +29,8 @@ class WriterHealth:
     flush_seconds: float = 0.0  # that they took
     failures: int = 0
     dropped_checkpoints: int = 0
+    refused_checkpoints: int = 0  # those of the dropped that the store will never take
+    dropped_logs: int = 0
     last_error: str | None = None
 
 
@@ -136,24 +138,49 @@ class Writer:
                 self._hold_back(batch, error)
                 return False
             except Exception as error:
-                return self._write_state_alone(batch, error)
+                return self._write_without_what_is_refused(batch, error)
             self.health.flush_seconds += (self._clock.monotonic_ns() - began_ns) / 1e9
             self._stored(batch)
             return True
 
-    def _write_state_alone(self, batch: Batch, error: Exception) -> bool:
-        # What is refused now is refused at every try: checkpoints must not keep an end from being stored.
+    def _write_without_what_is_refused(self, batch: Batch, error: Exception) -> bool:
+        # What is refused now is refused at every try: nothing of it must keep an end from being stored.
+        for forgo in (self._forgo_checkpoints, self._forgo_logs):
+            forgo(batch, error)
+            try:
+                self._store.write(batch)
+            except StoreUnavailableError as away:
+                self._hold_back(batch, away)
+                return False
+            except Exception as again:
+                error = again
+            else:
+                self._stored(batch)
+                return True
+        self._hold_back(batch, error)
+        return False
+
+    def _forgo_checkpoints(self, batch: Batch, error: Exception) -> None:
         refused = len(batch.started) + len(batch.finished) + len(batch.closed) + len(batch.rows)
+        if refused and not self.health.refused_checkpoints:
+            logger.warning(
+                "%d checkpoints are not stored, the store refuses them: %s; further ones are only counted",
+                refused,
+                error,
+            )
+        self.health.refused_checkpoints += refused
         self.health.dropped_checkpoints += refused
-        logger.warning("%d checkpoints are not stored, the store refuses them: %s", refused, error)
-        batch.started, batch.finished, batch.closed, batch.rows, batch.logs = [], [], [], [], []
-        try:
-            self._store.write(batch)
-        except Exception as again:
-            self._hold_back(batch, again)
-            return False
-        self._stored(batch)
-        return True
+        batch.started, batch.finished, batch.closed, batch.rows, batch.learned = [], [], [], [], None
+
+    def _forgo_logs(self, batch: Batch, error: Exception) -> None:
+        if batch.logs and not self.health.dropped_logs:
+            logger.warning(
+                "%d log records are not stored, the store refuses them: %s; further ones are only counted",
+                len(batch.logs),
+                error,
+            )
+        self.health.dropped_logs += len(batch.logs)
+        batch.logs = []
 
     def forget_after_fork(self) -> None:
         """The child of a fork writes nothing of its parent's."""

@@ -414,7 +414,11 @@ class SqlOperationStore:
             self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        kept = {column: storable(value) for column, value in values.items()}
+        kept = {
+            # Columns of JSON are written in ASCII, whatever is in them.
+            column: value if isinstance(value, dict | list) else storable(value)
+            for column, value in values.items()
+        }
         connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
@@ -458,7 +462,7 @@ class SqlOperationStore:
     def _learn(self, connection: Connection, cells: Cells) -> None:
         values = [
             {
-                "progress_type": kind,
+                "progress_type": storable(kind),
                 "item": storable(item or ""),
                 "timeframe": storable(timeframe or ""),
                 "bucket": bucket,

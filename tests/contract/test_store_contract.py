@@ -418,9 +418,19 @@ def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperatio
 
 
 def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:
-    """A name from the file system that is no text, a NUL and an index beyond 64 bits are stored as far as they go."""
+    """What is no text, a NUL, an index beyond 64 bits, a list and a mapping are stored as far as they go."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
-    odd = unit(5)._replace(name="load a\udcff\0", context={"item": "\udcff", "index": 2**70, "total": 3})
+    odd = unit(5)._replace(
+        name="load a\udcff\0",
+        progress_type="caf\udce9",
+        context={
+            "item": "\udcff",
+            "index": 2**70,
+            "total": 3,
+            "symbol": {"AAPL": 1},
+            "timeframe": ["1h", "\udcff"],
+        },
+    )
     error = OperationError(type="OSError", message="no file a\udcff", step=None)
     ending = Ending(status=OperationStatus.FAILED, ended_at=NOW, progress=progress(), error=error)
     learned = Learned()
@@ -432,6 +442,8 @@ def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperati
     assert stored.error.message == "no file a?"
     [row] = store.checkpoints("one", after=0, limit=9)
     assert (row.name, row.item_name, row.item_index, row.item_total) == ("load a?\ufffd", "?", None, 3)
+    assert (row.symbol, row.timeframe) == ("{'AAPL': 1}", "['1h', '\\udcff']")
+    assert list(store.durations()) == [("caf?", "?", "['1h', '\\udcff']")]
 
 
 def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:
