@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, event, text
 
@@ -31,8 +32,10 @@ from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.evidence import latest_samples_query
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
+from ktrdr_otel.storage.watching import watching
 from ktrdr_otel.watcher.record import Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -444,6 +447,21 @@ def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperati
     assert (row.name, row.item_name, row.item_index, row.item_total) == ("load a?\ufffd", "?", None, 3)
     assert (row.symbol, row.timeframe) == ("{'AAPL': 1}", "['1h', '\\udcff']")
     assert list(store.durations()) == [("caf?", "?", "['1h', '\\udcff']")]
+
+
+def test_a_server_that_no_longer_answers_is_away_in_seconds(postgresql_url: str) -> None:
+    """Every connection has the limits, the watcher's too; those of the URL win."""
+    database = Database(f"{postgresql_url}?connect_timeout=3")
+    with database.reading() as connection:
+        told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr] # it is open
+    database.close()
+    assert (told["connect_timeout"], told["tcp_user_timeout"], told["keepalives_idle"]) == (
+        "3",
+        "10000",
+        "10",
+    )
+    with psycopg.connect(watching(database)["database"]) as other:
+        assert other.info.get_parameters() == told
 
 
 def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:

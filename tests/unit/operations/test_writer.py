@@ -1,19 +1,24 @@
 """The writer keeps the state whatever becomes of the rest."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ktrdr_otel.clock import SystemClock
+from ktrdr_otel.errors import StoreUnavailableError
 from ktrdr_otel.operations.logs import Logged, LogInbox
 from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
+from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.settings import Settings
-from ktrdr_otel.storage import open_store
+from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage.engine import Database
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NEW = NewOperation(
@@ -97,3 +102,73 @@ def test_what_a_run_taught_keeps_no_end_from_being_stored(service: OperationsSer
     assert service.end("one", COMPLETED)
     assert service.get("one").status is OperationStatus.COMPLETED
     assert len(service.checkpoints("one")) == 2
+
+
+class Ledger:
+    """Of an export that has got as far as its third span."""
+
+    confirmed = 3
+
+    def take_marked(self) -> Sequence[tuple[str, int]]:
+        """None."""
+        return ()
+
+
+class Slow(SqlOperationStore):
+    """A store whose writes hang until they are let go, and then fail if there is a fault."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.is_writing = threading.Event()
+        self.go_on = threading.Event()
+        self.fault: StoreUnavailableError | None = None
+
+    def write(self, batch: Batch) -> None:
+        """Not before it is let go."""
+        self.is_writing.set()
+        assert self.go_on.wait(60)
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        super().write(batch)
+
+    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
+        """Not before it is let go."""
+        assert self.go_on.wait(60)
+        super().leave_trace(operation_id, confirmed=confirmed, marked=marked)
+
+
+@pytest.mark.parametrize("fault", [None, StoreUnavailableError("the store", "away after all")])
+def test_a_store_that_hangs_holds_up_no_begin_and_no_end(
+    tmp_path: Path, fault: StoreUnavailableError | None
+) -> None:
+    """Both return while a write hangs; the end is stored when it can be, also if that write then fails."""
+    settings = Settings(database=str(tmp_path / "operations.db"), shutdown_timeout_seconds=0.05)
+    open_store(settings).close()
+    store = Slow(Database(settings.database_url))
+    store.fault = fault
+    service = OperationsService(store, settings, SystemClock())
+    came_back = threading.Event()
+
+    def run() -> None:
+        service.begin(NEW, lambda reason: None)
+        service.record(Unit("one", 1, 2, None, "load", "load", {}, 1, 1, 2))
+        assert store.is_writing.wait(60)
+        service.begin(replace(NEW, operation_id="two"), lambda reason: None)
+        assert not service.end("one", COMPLETED)
+        service.leave_trace("one", Ledger())
+        came_back.set()
+
+    program = threading.Thread(target=run, daemon=True)
+    program.start()
+    try:
+        assert came_back.wait(30)
+    finally:
+        store.go_on.set()
+        program.join()
+    while not service.flush():
+        pass
+    assert service.get("one").status is OperationStatus.COMPLETED
+    assert len(service.checkpoints("one")) == 1
+    assert service.get("two").status is OperationStatus.RUNNING
+    service.close()
