@@ -1,5 +1,6 @@
 """What every store keeps: one suite for each kind of database."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -30,12 +31,14 @@ from ktrdr_otel.operations.step_row import row_of_unit
 from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
+from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.evidence import latest_samples_query
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
 from ktrdr_otel.storage.watching import watching
+from ktrdr_otel.watcher.process import Watcher
 from ktrdr_otel.watcher.record import Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -78,6 +81,18 @@ def unit(span_id: int, *, ended: bool = True, error: UnitError | None = None) ->
         {"loss": 0.5},
         error,
     )
+
+
+def watching_me(store: SqlOperationStore) -> dict[str, Any]:
+    """What a watcher of this process is told of its store."""
+    mine = this_worker()
+    return {
+        **store.watching(),
+        "pid": mine.pid,
+        "started_ticks": mine.pid_started_ticks,
+        "boot_id": mine.boot_id,
+        "site_packages": [],
+    }
 
 
 def progress(percentage: float = 12.5) -> Progress:
@@ -625,16 +640,7 @@ def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationSt
     """As a watcher writes them; an operation that nobody watches has none."""
     for operation_id in ("one", "two", "three"):
         store.create(new(operation_id), wall_ns=10**18, monotonic_ns=5)
-    mine = this_worker()
-    record = Record(
-        {
-            **store.watching(),
-            "pid": mine.pid,
-            "started_ticks": mine.pid_started_ticks,
-            "boot_id": mine.boot_id,
-            "site_packages": [],
-        }
-    )
+    record = Record(watching_me(store))
     for operation_id, share in (("one", 0.5), ("one", 1.5), ("two", 0.25)):
         record.sample(operation_id, at_ns=10**18, cpu_share=share, rss_bytes=2**40, limit_bytes=None)
     record.close()
@@ -642,6 +648,49 @@ def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationSt
     assert {each: sample.cpu_share for each, sample in found.items()} == {"one": 1.5, "two": 0.25}
     assert (found["one"].rss_bytes, found["one"].limit_bytes) == (2**40, None)
     assert store.latest_samples(["three"]) == store.latest_samples([]) == {}
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_a_watcher_takes_over_what_a_dead_one_has_said(
+    store: SqlOperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stall stays while nothing has moved since, and is over once it has; the process runs, so it is resumed."""
+    monkeypatch.setattr("ktrdr_otel.watcher.process._IDLE_SECONDS", 0.3)
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    pulse = Pulse.create()
+    pulse.tick()
+    record = Record(watching_me(store))
+    stall = {
+        "since": NOW.isoformat(),
+        "until": None,
+        "noticed_at": NOW.isoformat(),
+        "step": "Load",
+        "activity": "waiting",
+        "stack": "Thread 1",
+        "moved": pulse.look().moved,
+    }
+    record.stalled("one", stalled=True, stall=json.dumps(stall))
+    record.suspended("one", suspended=True)
+    record.close()
+    config = {
+        **watching_me(store),
+        "pulse": pulse.path,
+        "heartbeat_seconds": 2.0,
+        "unknown_seconds": 300.0,
+        "allowances": [],
+        "py_spy": None,
+        "closing": None,
+    }
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (True, False)
+    pulse.tick()
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (False, False)
+    assert seen.stall is not None
+    assert seen.stall.until is not None
+    pulse.close()
 
 
 def test_reading_the_newest_samples_never_walks_over_the_old_ones(tmp_path: Path) -> None:
