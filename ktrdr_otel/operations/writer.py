@@ -75,7 +75,8 @@ class Writer:
     def waiting(self) -> int:
         """Checkpoints that are not stored yet."""
         batch = self._waiting
-        return len(self._units) + len(batch.started) + len(batch.finished) + len(batch.closed)
+        units = len(self._units) + len(batch.started) + len(batch.finished) + len(batch.closed)
+        return units + len(self._rows) + len(batch.rows)
 
     def begin(
         self,

@@ -14,6 +14,7 @@ from ktrdr_otel.operations.logs import Logged, LogInbox
 from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.step_row import row_of_unit
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit
 from ktrdr_otel.settings import Settings
@@ -171,4 +172,23 @@ def test_a_store_that_hangs_holds_up_no_begin_and_no_end(
     assert service.get("one").status is OperationStatus.COMPLETED
     assert len(service.checkpoints("one")) == 1
     assert service.get("two").status is OperationStatus.RUNNING
+    service.close()
+
+
+def test_steps_that_nobody_listens_to_wait_too(tmp_path: Path) -> None:
+    """Those of a run with a plan come as rows; they wait until they are stored, also while the store is away."""
+    settings = Settings(database=str(tmp_path / "operations.db"))
+    open_store(settings).close()
+    store = Slow(Database(settings.database_url))
+    store.go_on.set()
+    service = OperationsService(store, settings, SystemClock())
+    service.adopt(NEW)
+    unit = Unit("one", 1, 2, None, "load", "load", {}, 1, 1, 2)
+    service.record_rows([row_of_unit(unit)] * 3)
+    assert service.waiting() == 3
+    store.fault = StoreUnavailableError("the store", "away")
+    assert not service.flush()
+    assert service.waiting() == 3
+    assert service.flush()
+    assert service.waiting() == 0
     service.close()
