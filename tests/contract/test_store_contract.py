@@ -33,7 +33,7 @@ from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
-from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage import SqlOperationStore, open_store, sql
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.evidence import latest_samples_query
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
@@ -367,6 +367,29 @@ def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOp
     assert len(store.checkpoints("two", after=0, limit=9)) == 1
     assert (len(store.logs("one", newest=9)), len(store.logs("two", newest=9))) == (0, 1)
     assert store.get("one").operation.status is OperationStatus.COMPLETED
+
+
+def test_what_is_forgotten_holds_nobody_up(store: SqlOperationStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is of anything, no transaction takes more than so many rows; other operations keep theirs."""
+    monkeypatch.setattr(sql, "_MOST_FORGOTTEN", 2)
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+        units = [unit(number)._replace(operation_id=name) for number in range(5)]
+        store.write(
+            Batch(finished=units, logs=[logged(1, name)] * 5, marked={name: [each.span_id for each in units]})
+        )
+    done = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress(100))
+    store.write(Batch(endings={"one": done}))
+    deleted: list[int] = []
+
+    def count(connection: object, cursor: Any, statement: str, *rest: object) -> None:
+        if statement.startswith("DELETE"):
+            deleted.append(cursor.rowcount)
+
+    event.listen(store._database.engine, "after_cursor_execute", count)
+    assert store.forget_steps(ended_before_ns=2 * 10**18) == 5
+    assert deleted == [2, 2, 1, 0, 2, 2, 1, 2, 2, 1]
+    assert (len(store.checkpoints("two", after=0, limit=9)), len(store.logs("two", newest=9))) == (5, 5)
 
 
 def test_whoever_waits_hears_of_what_another_connection_writes(database: str) -> None:
