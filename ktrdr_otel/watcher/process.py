@@ -222,11 +222,16 @@ class Watcher:
                 for operation_id in self._record.running():
                     self._sample(operation_id, died_at)
                     self._record.lost(operation_id, reason, ended_ns=died_ns)
-                self._close_traces()
-                return
+                break
             except Exception as error:
                 _say(f"{reason}; it cannot be stored yet: {error}")
                 time.sleep(0.2 * (attempt + 1))
+        else:
+            return  # its lease tells
+        try:
+            self._close_traces()
+        except Exception as error:
+            _say(f"{reason}; its trace is left to whoever reads the store: {error}")
 
     def _close_traces(self) -> None:
         """A normal interpreter, with the exporter and the credentials of the dead process, sends what it owed."""
