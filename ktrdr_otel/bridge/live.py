@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -118,6 +118,7 @@ class LiveOperation:
         self._latest: Unit | None = None  # begun, and not told to the bridge yet
         self._last_progress_ns: int | None = None
         self._allowances = allowances
+        self._least_ns = allowances.least_ns
         self._pulse = pulse
         self._moved_ns = clock.monotonic_ns()
         self._allowed_seconds: float | None = None
@@ -165,7 +166,9 @@ class LiveOperation:
         # Before anything else: what is at fault in one of them is at fault here, and nothing has been counted.
         rows = rows_of(checkpoints, self.operation_id)
         first, last = checkpoints[0], checkpoints[-1]
-        self._moved(first.ended_monotonic_ns)
+        before_ns = self._moved_ns
+        self._moved(first.began_monotonic_ns)
+        self._judge_longest(checkpoints, before_ns)
         self._moved_ns = max(last.ended_monotonic_ns, self._moved_ns)
         self._latest = unit_of_checkpoint(last, self.operation_id)
         self._last_progress_ns = last.ended_ns
@@ -194,6 +197,10 @@ class LiveOperation:
         if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
             self._failed_at = describe(unit.progress_type, unit.context)
         done = unit.is_finished_work
+        if self._allowed_seconds is None and unit.seen_monotonic_ns - self._moved_ns > self._least_ns:
+            # Nobody could look since it has begun.
+            self._tell_latest()
+            self._allowed_seconds = self._allowed_with([unit])
         self._moved(unit.seen_monotonic_ns)
         if done:
             self._pace.finished(unit, kind_of(unit) if self._pace.knows_earlier_runs else None)
@@ -296,6 +303,11 @@ class LiveOperation:
             return self._allowances.unknown
         return max((self._allowance_of(unit) for unit in under_way), key=lambda each: each.seconds)
 
+    def _allowed_with(self, ended: Iterable[Unit]) -> float:
+        """What was allowed in seconds while those were open too."""
+        open_too = (unit for unit in self._open.values() if unit.progress_type is not None)
+        return max(self._allowance_of(unit).seconds for unit in (*ended, *open_too))
+
     def _held_seconds(self) -> float:
         """What an open hold allows, to whatever happens inside it."""
         holds = [unit for unit in self._open.values() if unit.progress_type == semconv.HOLD]
@@ -315,10 +327,34 @@ class LiveOperation:
             # Also for spans that no processor was called for, whose steps nobody has written there.
             self._pulse.tick()
         allowed, self._allowed_seconds = self._allowed_seconds, None
-        if allowed is not None and (at_ns - before) / 1e9 > allowed:
+        if allowed is not None:
+            self._judge(before, at_ns, allowed)
+
+    def _judge(self, since_ns: int, until_ns: int, allowed_seconds: float) -> None:
+        """A silence that was too long was a stall, but for the time for which the process was stopped."""
+        if (until_ns - since_ns) / 1e9 > allowed_seconds:
             stopped_ns = 0 if self._pulse is None else self._pulse.stopped_ns - self._stopped_ns
-            if (at_ns - before - stopped_ns) / 1e9 > allowed:
-                self._on_stall(before, at_ns)
+            if (until_ns - since_ns - stopped_ns) / 1e9 > allowed_seconds:
+                self._on_stall(since_ns, until_ns)
+
+    def _judge_longest(self, checkpoints: Sequence[Checkpoint], before_ns: int) -> None:
+        """A stall may lie behind all of them, by a call that let no thread of ours look."""
+        longest = max(checkpoints, key=lambda each: each.ended_monotonic_ns - each.began_monotonic_ns)
+        began_ns, ended_ns = longest.began_monotonic_ns, longest.ended_monotonic_ns
+        if ended_ns - began_ns <= self._least_ns:
+            return
+        # What began or ended inside it, in it or beside it, moved too.
+        moves = {before_ns, *(each.began_monotonic_ns for each in checkpoints)}
+        moves.update(each.ended_monotonic_ns for each in checkpoints)
+        moves = {at_ns for at_ns in moves if began_ns <= at_ns <= ended_ns}
+        since_ns, until_ns = max(pairwise(sorted(moves)), key=lambda gap: gap[1] - gap[0])
+        silent = [
+            unit_of_checkpoint(each, self.operation_id)
+            for each in checkpoints
+            if each.began_monotonic_ns <= since_ns and each.ended_monotonic_ns >= until_ns
+        ]
+        route_started(self._bridge, silent[0])  # of several the innermost, which has ended first
+        self._judge(since_ns, until_ns, self._allowed_with(silent))
 
     def status(self) -> dict[str, Any]:
         """The state for whoever asks in the process; the keys are `Observation.status`'s."""
@@ -375,13 +411,14 @@ class LiveOperation:
         """The program's own log says it once while it lasts, where a thread of ours can run."""
         now_ns = self._clock.monotonic_ns()
         if self._moved_ns != self._quiet_since_ns:
-            self._quiet_since_ns, self._quiet_ns = self._moved_ns, 0
+            self._quiet_since_ns, self._quiet_ns, self._settled_ns = self._moved_ns, 0, now_ns
             if self._pulse is not None:
                 self._stopped_ns = self._pulse.stopped_ns
         before_ns = self._quiet_ns
+        gap_ns, self._settled_ns = now_ns - self._settled_ns, now_ns
         # A longer gap is no silence that was seen: the process was stopped, or nobody but one thread could run.
-        self._quiet_ns += min(now_ns - self._settled_ns, _LONGEST_LOOK_NS)
-        self._settled_ns = now_ns
+        if gap_ns <= _LONGEST_LOOK_NS:
+            self._quiet_ns += gap_ns
         allowed = self._allowed_seconds
         if allowed is not None and before_ns / 1e9 <= allowed < self._quiet_ns / 1e9:
             message = self._bridge.message or "what comes before its first step"

@@ -4,7 +4,7 @@ from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.state import Point
 from ktrdr_otel.operations.service import OperationsService
 
-_REFUSED = "store"  # the one cause for which checkpoints are dropped: the store is away, or refuses them
+_REFUSED = "store"  # the one cause for which these are dropped: the store is away, or refuses them
 
 
 def store_points(service: OperationsService, *, is_followed: bool = True) -> list[Point]:
@@ -17,4 +17,5 @@ def store_points(service: OperationsService, *, is_followed: bool = True) -> lis
         (instruments.STORE_FLUSH_TIME, (), health.flush_seconds),
         (instruments.STORE_FAILURES, (), float(health.failures)),
         (instruments.DROPPED, ("checkpoint", _REFUSED), float(health.dropped_checkpoints)),
+        (instruments.DROPPED, ("log", _REFUSED), float(health.dropped_logs)),
     ]

@@ -58,7 +58,7 @@ def label_of(attribute: str) -> str:
 PHASE: Final = "ktrdr.phase"
 TRACE_ID: Final = "ktrdr.trace.id"  # the way from a board to the trace; none where its spans are not sampled
 GPU_INDEX: Final = "ktrdr.gpu.index"
-SIGNAL: Final = "ktrdr.otel.signal"  # checkpoint, span
+SIGNAL: Final = "ktrdr.otel.signal"  # checkpoint, log, span
 CAUSE: Final = "ktrdr.otel.cause"  # why it was dropped
 PART: Final = "ktrdr.otel.part"  # of the plugin
 _ID: Final = (semconv.OPERATION_ID, semconv.OPERATION_TYPE)

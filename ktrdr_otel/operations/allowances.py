@@ -36,6 +36,11 @@ class Allowances:
         return Allowance(max(p99 * self.factor, self.floor_seconds), p99)
 
     @property
+    def least_ns(self) -> int:
+        """What every step may take, whatever it is."""
+        return int(min(self.floor_seconds, self.unknown_seconds) * 1e9)
+
+    @property
     def unknown(self) -> Allowance:
         """What may pass where nothing is known."""
         return Allowance(self.unknown_seconds, None)

@@ -168,7 +168,7 @@ class OperationStore(Protocol):
         ...
 
     def forget_steps(self, *, ended_before_ns: int) -> int:
-        """Checkpoints, samples and log records of operations that ended before that time are gone.
+        """Checkpoints, markers, samples and log records of operations that ended before that time are gone.
 
         Returns how many checkpoints there were.
         """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -318,9 +319,26 @@ class OperationsService:
         self._store.put_off_trace(operation_id, now_ns=self._clock.wall_ns())
 
     def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
-        """This process exports no more of the operation's trace, and somebody else has to complete it."""
+        """This process exports no more of the operation's trace, and somebody else has to complete it.
+
+        Returns within the shutdown timeout, stored or not, and never raises: a store that hangs holds nobody up.
+        """
+        leaving = threading.Thread(
+            target=self._leave_trace, args=(operation_id, ledger), name="ktrdr-otel trace", daemon=True
+        )
+        leaving.start()
+        leaving.join(self._shutdown_timeout_seconds)
+        if leaving.is_alive():
+            logger.warning("that the trace of operation %s is incomplete is not stored yet", operation_id)
+
+    def _leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
         marked = [span_id for marked_in, span_id in ledger.take_marked() if marked_in == operation_id]
-        self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
+        try:
+            self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
+        except Exception as error:
+            logger.warning(
+                "that the trace of operation %s is incomplete cannot be stored: %s", operation_id, error
+            )
 
     def trace_complete(self, operation_id: str) -> None:
         """The operation's trace owes nothing any more."""

@@ -102,7 +102,7 @@ def storable(value: Any) -> Any:
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, int):
         return int(value) if -_LIMIT <= value < _LIMIT else None
-    return value if value is None or isinstance(value, float | dict | list) else str(value)
+    return value if value is None or isinstance(value, float) else storable(str(value))
 
 
 def _first(context: Mapping[str, object], keys: tuple[str, ...]) -> object:

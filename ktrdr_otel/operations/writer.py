@@ -29,6 +29,8 @@ class WriterHealth:
     flush_seconds: float = 0.0  # that they took
     failures: int = 0
     dropped_checkpoints: int = 0
+    refused_checkpoints: int = 0  # those of the dropped that the store will never take
+    dropped_logs: int = 0
     last_error: str | None = None
 
 
@@ -53,7 +55,7 @@ class Writer:
         self._heartbeat_interval_ns = int(heartbeat_interval_seconds * 1e9)
         self._units: deque[Unit] = deque()
         self._rows: deque[StepRow] = deque()
-        self._waiting = Batch()
+        self._waiting = Batch()  # the next flush's, or the one that is being written
         self._progress: dict[str, Progress] = {}
         self._open: dict[int, str] = {}  # span ids stored as open -> their operation
         self._on_cancel: dict[str, Callable[[str], None]] = {}
@@ -61,8 +63,10 @@ class Writer:
         self._learned: dict[str, Learned] = {}
         self._ledgers: dict[str, tuple[ExportLedger, int]] = {}  # and the place that is stored
         self._stored_endings: dict[str, threading.Event] = {}
+        self._endings: dict[str, Ending] = {}  # that no flush has taken yet
         self._next_beat_ns = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of all the above, never held while the store is at work
+        self._flushing = threading.Lock()  # whoever has it may write, however long the store takes
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self.health = WriterHealth()
@@ -71,7 +75,8 @@ class Writer:
     def waiting(self) -> int:
         """Checkpoints that are not stored yet."""
         batch = self._waiting
-        return len(self._units) + len(batch.started) + len(batch.finished) + len(batch.closed)
+        units = len(self._units) + len(batch.started) + len(batch.finished) + len(batch.closed)
+        return units + len(self._rows) + len(batch.rows)
 
     def begin(
         self,
@@ -119,14 +124,15 @@ class Writer:
         stored = threading.Event()
         with self._lock:
             self._stored_endings[operation_id] = stored
-            self._waiting.endings[operation_id] = ending
+            self._endings[operation_id] = ending
         self._wake.set()
         return stored.wait(timeout_seconds)
 
     def flush(self) -> bool:
-        """Whether all that was recorded before the call is stored."""
-        with self._lock:
-            batch = self._gather()
+        """Whether all that was recorded before the call is stored; a store that hangs is waited for."""
+        with self._flushing:
+            with self._lock:
+                batch = self._gather()
             if batch.is_empty:
                 return True
             began_ns = self._clock.monotonic_ns()
@@ -136,28 +142,54 @@ class Writer:
                 self._hold_back(batch, error)
                 return False
             except Exception as error:
-                return self._write_state_alone(batch, error)
+                return self._write_without_what_is_refused(batch, error)
             self.health.flush_seconds += (self._clock.monotonic_ns() - began_ns) / 1e9
             self._stored(batch)
             return True
 
-    def _write_state_alone(self, batch: Batch, error: Exception) -> bool:
-        # What is refused now is refused at every try: checkpoints must not keep an end from being stored.
+    def _write_without_what_is_refused(self, batch: Batch, error: Exception) -> bool:
+        # What is refused now is refused at every try: nothing of it must keep an end from being stored.
+        for forgo in (self._forgo_checkpoints, self._forgo_logs):
+            forgo(batch, error)
+            try:
+                self._store.write(batch)
+            except StoreUnavailableError as away:
+                self._hold_back(batch, away)
+                return False
+            except Exception as again:
+                error = again
+            else:
+                self._stored(batch)
+                return True
+        self._hold_back(batch, error)
+        return False
+
+    def _forgo_checkpoints(self, batch: Batch, error: Exception) -> None:
         refused = len(batch.started) + len(batch.finished) + len(batch.closed) + len(batch.rows)
+        if refused and not self.health.refused_checkpoints:
+            logger.warning(
+                "%d checkpoints are not stored, the store refuses them: %s; further ones are only counted",
+                refused,
+                error,
+            )
+        self.health.refused_checkpoints += refused
         self.health.dropped_checkpoints += refused
-        logger.warning("%d checkpoints are not stored, the store refuses them: %s", refused, error)
-        batch.started, batch.finished, batch.closed, batch.rows, batch.logs = [], [], [], [], []
-        try:
-            self._store.write(batch)
-        except Exception as again:
-            self._hold_back(batch, again)
-            return False
-        self._stored(batch)
-        return True
+        batch.started, batch.finished, batch.closed, batch.rows, batch.learned = [], [], [], [], None
+
+    def _forgo_logs(self, batch: Batch, error: Exception) -> None:
+        if batch.logs and not self.health.dropped_logs:
+            logger.warning(
+                "%d log records are not stored, the store refuses them: %s; further ones are only counted",
+                len(batch.logs),
+                error,
+            )
+        self.health.dropped_logs += len(batch.logs)
+        batch.logs = []
 
     def forget_after_fork(self) -> None:
         """The child of a fork writes nothing of its parent's."""
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._thread = None
         self._on_cancel.clear()
         self._ledgers.clear()
@@ -165,6 +197,8 @@ class Writer:
         self._units.clear()
         self._rows.clear()
         self._progress.clear()
+        self._endings.clear()
+        self._stored_endings.clear()
         self._waiting = Batch()
 
     def _run(self) -> None:
@@ -184,7 +218,8 @@ class Writer:
 
     def _gather(self) -> Batch:
         batch = self._waiting
-        self._waiting = Batch()
+        batch.endings.update(self._endings)
+        self._endings.clear()
         opened = {unit.span_id: unit for unit in batch.started}
         for _ in range(len(self._units)):
             unit = self._units.popleft()
@@ -241,41 +276,44 @@ class Writer:
         if self.health.last_error is not None:
             logger.warning("the operations' store is back: %s", self._store.describe())
             self.health.last_error = None
-        for unit in batch.started:
-            self._open[unit.span_id] = unit.operation_id
-        for unit in batch.closed:
-            self._open.pop(unit.span_id, None)
-        for operation_id, place in batch.confirmed.items():
-            self._ledgers[operation_id] = (self._ledgers[operation_id][0], place)
-        if batch.beating:
-            self._next_beat_ns = batch.monotonic_ns + self._heartbeat_interval_ns
-        for operation_id in batch.endings:
-            self._on_cancel.pop(operation_id, None)
-            self._ledgers.pop(operation_id, None)
-            self._logs.pop(operation_id, None)
-            self._learned.pop(operation_id, None)
-            self._open = {span: owner for span, owner in self._open.items() if owner != operation_id}
-            event = self._stored_endings.pop(operation_id, None)
-            if event is not None:
-                event.set()
+        with self._lock:
+            self._waiting = Batch()
+            for unit in batch.started:
+                self._open[unit.span_id] = unit.operation_id
+            for unit in batch.closed:
+                self._open.pop(unit.span_id, None)
+            for operation_id, place in batch.confirmed.items():
+                self._ledgers[operation_id] = (self._ledgers[operation_id][0], place)
+            if batch.beating:
+                self._next_beat_ns = batch.monotonic_ns + self._heartbeat_interval_ns
+            for operation_id in batch.endings:
+                self._forget(operation_id)
+
+    def _forget(self, operation_id: str) -> None:
+        for kept in (self._on_cancel, self._ledgers, self._logs, self._learned):
+            kept.pop(operation_id, None)
+        self._open = {span: owner for span, owner in self._open.items() if owner != operation_id}
+        event = self._stored_endings.pop(operation_id, None)
+        if event is not None:
+            event.set()
 
     def _hold_back(self, batch: Batch, error: Exception) -> None:
         self.health.failures += 1
         if self.health.last_error is None:
             logger.warning("progress is not stored: %s; the run goes on, the newest is kept", error)
         self.health.last_error = str(error)
-        for operation_id, progress in batch.progress.items():
-            self._progress.setdefault(operation_id, progress)
-        batch.progress = {}
-        batch.logs = [record for kept in by_operation(batch.logs).values() for record in kept]
-        batch.beating = ()
-        batch.learned = None
-        self._waiting = batch
-        for waiting in (batch.finished, batch.rows):
-            excess = len(waiting) - _MAX_WAITING
-            if excess > 0:
-                del waiting[-excess:]
-                self.health.dropped_checkpoints += excess
+        with self._lock:
+            for operation_id, progress in batch.progress.items():
+                self._progress.setdefault(operation_id, progress)
+            batch.progress = {}
+            batch.logs = [record for kept in by_operation(batch.logs).values() for record in kept]
+            batch.beating = ()
+            batch.learned = None
+            for waiting in (batch.finished, batch.rows):
+                excess = len(waiting) - _MAX_WAITING
+                if excess > 0:
+                    del waiting[-excess:]
+                    self.health.dropped_checkpoints += excess
 
     def _hear_cancellations(self) -> None:
         heard = list(self._on_cancel)

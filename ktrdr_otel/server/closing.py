@@ -1,5 +1,6 @@
 """Sees to it that the traces of dead runs are completed, by a process of its own."""
 
+import threading
 import time
 from typing import Final
 
@@ -23,4 +24,10 @@ class TraceCloser:
             return
         self._next_look = now + _LOOK_SECONDS
         if self._service.traces_owed():
-            beside.start("ktrdr_otel.closing", {"database": self._service.database_url})
+            # The start of an interpreter: nobody waits for it here.
+            threading.Thread(
+                target=beside.start,
+                args=("ktrdr_otel.closing", {"database": self._service.database_url}),
+                name="ktrdr-otel closing",
+                daemon=True,
+            ).start()

@@ -71,16 +71,20 @@ class Follower:
         if self._key is None:
             self._key, self._sequence = self._service.last_key(), self._service.last_sequence()
         # Operations first: by the time one has ended, all of its steps are in the store.
-        operations, self._key = self._service.following(self._running, after_key=self._key)
+        operations, key = self._service.following(self._running, after_key=self._key)
         highest = self._service.last_sequence()
         while len(steps := self._service.steps(after=self._sequence, limit=_PAGE)) == _PAGE:
             self._sequence = steps[-1].sequence
             self._deliver([], steps, self._sequence)
-        # Not every checkpoint is a step; those that are none need not be looked at again.
-        self._sequence = max([self._sequence, highest, *(step.sequence for step in steps[-1:])])
         is_anyone_lost = any(each.status is OperationStatus.LOST for each in operations)
         if is_anyone_lost:
             self._service.reap()
-        self._traces.look(is_urgent=is_anyone_lost)
+        # Not before what may fail and is tried again: it goes on from here, and what is not handed on now never is.
+        # Not every checkpoint is a step; those that are none need not be looked at again.
+        self._key, self._sequence = (
+            key,
+            max([self._sequence, highest, *(step.sequence for step in steps[-1:])]),
+        )
         self._running = {each.operation_id for each in operations if not each.status.is_terminal}
         self._deliver(operations, steps, self._sequence)
+        self._traces.look(is_urgent=is_anyone_lost)

@@ -36,6 +36,8 @@ class BulkInsert:
         columns = list(zip(self._columns, zip(*chunk, strict=True), strict=True))
         told = [(name, values) for name, values in columns if values.count(None) < size]
         same = [(name, values) for name, values in told if values.count(values[0]) == size > 1]
+        if len(same) == len(told):
+            same.pop()  # something has to make the rows: rows of nothing are no statement
         own = [column for column in told if column not in same]
         parameters = chain(
             (values[0] for _, values in same),

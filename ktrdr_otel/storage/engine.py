@@ -31,6 +31,15 @@ CHANNEL: Final = "ktrdr_otel"  # on which PostgreSQL tells that something was wr
 TAKE_TURN = text("SELECT pg_advisory_xact_lock(7305148)")
 TELL = text(f"SELECT pg_notify('{CHANNEL}', '')")
 
+# A server that does not answer is away: libpq would else wait for it as long as the kernel does, a quarter of an hour
+# for what was sent and for ever for an answer. Part of the URL, so that every connection has it, the watcher's too.
+_PATIENCE: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "tcp_user_timeout": "10000",  # milliseconds
+}
+
 # Faults of what is written rather than of the database: the same write fails again however often it is tried.
 _REFUSALS = (IntegrityError, DataError, InterfaceError, ProgrammingError)
 
@@ -43,6 +52,8 @@ class Database:
         parsed = _parse(url)
         self.name = name_of(parsed)
         self.is_postgresql = parsed.get_backend_name() == "postgresql"
+        if self.is_postgresql:
+            parsed = parsed.set(query={**_PATIENCE, **parsed.query})
         self.in_memory = parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:")
         self.engine = self._make_engine(parsed)
 
@@ -87,7 +98,7 @@ class Database:
     def _make_engine(self, url: URL) -> Engine:
         if url.get_backend_name() != "sqlite":
             try:
-                return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+                return create_engine(url, pool_pre_ping=True)
             except ModuleNotFoundError as error:
                 raise StoreUnavailableError(
                     self.name,

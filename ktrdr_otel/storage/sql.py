@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
+    Table,
     Text,
     delete,
     func,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -51,10 +53,18 @@ from ktrdr_otel.storage.evidence import (
     stored_line,
     stored_sample,
 )
-from ktrdr_otel.storage.tables import cancel_requests, checkpoints, durations, logs, operations, samples
+from ktrdr_otel.storage.tables import (
+    cancel_requests,
+    checkpoints,
+    durations,
+    logs,
+    operations,
+    samples,
+    trace_marks,
+)
 from ktrdr_otel.storage.watching import watching
 
-_MOST_FORGOTTEN = 10_000  # checkpoints per transaction: nobody waits long for it
+_MOST_FORGOTTEN = 10_000  # rows per transaction: nobody waits long for it
 _FORGET = text("DELETE FROM checkpoints WHERE operation_key = :key AND span_id = :span AND ended_ns IS NULL")
 
 
@@ -206,23 +216,24 @@ class SqlOperationStore:
         }
 
     def forget_steps(self, *, ended_before_ns: int) -> int:
-        """Checkpoints, samples and log records of operations that ended before that time are gone."""
+        """Checkpoints, markers, samples and log records of operations that ended before that time are gone."""
         ended = select(operations.c.key).where(operations.c.ended_ns < ended_before_ns)
+        for table in (logs, samples, trace_marks):
+            self._forget(table, ended)
+        return self._forget(checkpoints, ended)
+
+    def _forget(self, table: Table, ended: Select[Any]) -> int:
+        key = table.primary_key.columns
         some = (
-            select(checkpoints.c.sequence)
-            .where(checkpoints.c.operation_key.in_(ended))
-            .order_by(checkpoints.c.operation_key, checkpoints.c.sequence)
+            select(*key)
+            .where(table.c.operation_key.in_(ended))
+            .order_by(table.c.operation_key, *key)
             .limit(_MOST_FORGOTTEN)
         )
         forgotten = 0
-        with self._database.writing() as connection:
-            for evidence in (logs, samples):
-                connection.execute(delete(evidence).where(evidence.c.operation_key.in_(ended)))
         while True:
             with self._database.writing() as connection:
-                count = connection.execute(
-                    delete(checkpoints).where(checkpoints.c.sequence.in_(some))
-                ).rowcount
+                count = connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
             forgotten += count
             if count < _MOST_FORGOTTEN:
                 return forgotten
@@ -357,6 +368,7 @@ class SqlOperationStore:
         """The operation's trace owes nothing."""
         with self._database.writing() as connection:
             traces.owe(connection, operation_id, owed=False)
+            traces.unmark(connection, operation_id)
 
     def watching(self) -> dict[str, Any]:
         """What a watcher process needs to write to the store by itself."""
@@ -414,7 +426,11 @@ class SqlOperationStore:
             self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
 
     def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        kept = {column: storable(value) for column, value in values.items()}
+        kept = {
+            # Columns of JSON are written in ASCII, whatever is in them.
+            column: value if isinstance(value, dict | list) else storable(value)
+            for column, value in values.items()
+        }
         connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
     def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
@@ -458,7 +474,7 @@ class SqlOperationStore:
     def _learn(self, connection: Connection, cells: Cells) -> None:
         values = [
             {
-                "progress_type": kind,
+                "progress_type": storable(kind),
                 "item": storable(item or ""),
                 "timeframe": storable(timeframe or ""),
                 "bucket": bucket,

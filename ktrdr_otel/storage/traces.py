@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, ScalarSelect, Select, Update, insert, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, Update, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ktrdr_otel.operations.trace_debts import TraceDebt
@@ -48,6 +48,11 @@ def mark(connection: Connection, operation_id: str, span_ids: Iterable[int]) -> 
     for span_id in span_ids:
         made = upsert(trace_marks).values(operation_key=key_of(operation_id), span_id=f"{span_id:016x}")
         connection.execute(made.on_conflict_do_nothing())
+
+
+def unmark(connection: Connection, operation_id: str) -> None:
+    """Nobody needs to know any more which of its spans had markers."""
+    connection.execute(delete(trace_marks).where(trace_marks.c.operation_key == key_of(operation_id)))
 
 
 def owe(connection: Connection, operation_id: str, *, owed: bool) -> None:

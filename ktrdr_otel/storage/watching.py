@@ -14,9 +14,12 @@ _PARTS: Final = {
         {"ended_ns": ":ended_ns", "status": "'lost'"}.get(column, column) for column in CHECKPOINT_COLUMNS
     ),
 }
+READING: Final = ("running", "flags")
 # Every value is a parameter; the parts are our own words.
 _STATEMENTS: Final[dict[str, str]] = {
     "running": "SELECT operation_id FROM operations WHERE {mine}",
+    # As text: one driver would else read the JSON, the other not.
+    "flags": "SELECT stalled, suspended, CAST(stall AS TEXT) FROM operations WHERE {mine} AND (stalled OR suspended)",
     "beat": """
         UPDATE operations SET heartbeat_ns = :wall_ns, heartbeat_monotonic_ns = :monotonic_ns
         WHERE {mine} AND heartbeat_monotonic_ns < :late_monotonic_ns
@@ -45,6 +48,7 @@ def watching(database: Database) -> dict[str, Any]:
     """The statements by name, each with the values it takes as named parameters; and where to send them."""
     return {
         "is_postgresql": database.is_postgresql,
+        "reading": READING,
         "database": _address(database),
         "statements": {name: _worded(database, name, statements) for name, statements in _STATEMENTS.items()},
     }
@@ -55,7 +59,7 @@ def _worded(database: Database, name: str, statements: str) -> list[str]:
     each = [" ".join(statement.split()) for statement in statements.format(**_PARTS).split(";")]
     if not database.is_postgresql:
         return each
-    if name != "running":
+    if name not in READING:
         each = [TAKE_TURN.text, *each, TELL.text]
     return [re.sub(r":(\w+)", r"%(\1)s", statement) for statement in each]
 

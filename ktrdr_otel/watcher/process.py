@@ -44,6 +44,7 @@ class Watcher:
         self._stall: dict[str, Any] | None = None
         self._stalled_at: object = None  # the pulse as it stood still
         self._is_suspended = False
+        self._knows_flags = False
         self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
         self._runnable: deque[set[int]] = deque(maxlen=_MOST_LOOKS)  # threads, look by look, before a stall
@@ -51,7 +52,14 @@ class Watcher:
         self._idle_since: float | None = None
 
     def run(self) -> None:
-        """It watches to the end."""
+        """It watches to the end, and leaves nothing open."""
+        try:
+            self._watch()
+        finally:
+            self._record.close()
+            self._pulse.close()
+
+    def _watch(self) -> None:
         while not self._process.wait(_LOOK_SECONDS):
             try:
                 if self._is_done():
@@ -79,6 +87,8 @@ class Watcher:
         self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
         seen = self._pulse.look()
         silent_for = self._silence.look(seen.moved, now, is_stopped=load.is_stopped)
+        if not self._knows_flags:
+            self._take_flags_over(seen)
         if self._stall is not None and seen.moved != self._stalled_at:
             self._goes_on()
         self._suspend(is_stopped=load.is_stopped)
@@ -164,11 +174,22 @@ class Watcher:
             "step": what,
             "activity": f"{doing}, {worker.where}" if worker else doing,
             "stack": stacks if isinstance(stacks, str) else stacks.text(),
+            "moved": moved,
         }
         for operation_id in self._record.running():
             self._record.stalled(operation_id, stalled=True, stall=json.dumps(stall))
         # Only now: where the store was busy the next look tries again.
         self._stall, self._stalled_at = stall, moved
+
+    def _take_flags_over(self, seen: Seen) -> None:
+        """Those of a watcher that has died are this one's to clear."""
+        for stalled, suspended, told in self._record.flags():
+            self._is_suspended = self._is_suspended or suspended
+            if stalled and told is not None:
+                self._stall = json.loads(told)
+                # Where it stood still then: it may have gone on while nobody watched.
+                self._stalled_at = tuple(json.loads(told).get("moved", seen.moved))
+        self._knows_flags = True
 
     def _goes_on(self) -> None:
         stall = {**(self._stall or {}), "until": _moment(datetime.now(UTC))}
@@ -201,11 +222,16 @@ class Watcher:
                 for operation_id in self._record.running():
                     self._sample(operation_id, died_at)
                     self._record.lost(operation_id, reason, ended_ns=died_ns)
-                self._close_traces()
-                return
+                break
             except Exception as error:
                 _say(f"{reason}; it cannot be stored yet: {error}")
                 time.sleep(0.2 * (attempt + 1))
+        else:
+            return  # its lease tells
+        try:
+            self._close_traces()
+        except Exception as error:
+            _say(f"{reason}; its trace is left to whoever reads the store: {error}")
 
     def _close_traces(self) -> None:
         """A normal interpreter, with the exporter and the credentials of the dead process, sends what it owed."""

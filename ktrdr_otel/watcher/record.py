@@ -18,6 +18,7 @@ class Record:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._statements: dict[str, Sequence[str]] = dict(config["statements"])
+        self._reading: Sequence[str] = config["reading"]
         self._database: str = config["database"]
         self._is_postgresql: bool = config["is_postgresql"]
         self._mine = {"pid": config["pid"], "ticks": config["started_ticks"], "boot": config["boot_id"]}
@@ -28,6 +29,10 @@ class Record:
     def running(self) -> list[str]:
         """The operations of the process that run, by id."""
         return [row[0] for row in self._do("running")]
+
+    def flags(self) -> list[tuple[bool, bool, str | None]]:
+        """Whether it is stalled, whether suspended, and the stall, of each of those of which somebody has said so."""
+        return [(bool(stalled), bool(suspended), stall) for stalled, suspended, stall in self._do("flags")]
 
     def beat(self, *, late_monotonic_ns: int) -> None:
         """The process is there, whether or not its own thread can say so."""
@@ -70,7 +75,7 @@ class Record:
         connection = self._connected()
         try:
             if not self._is_postgresql:
-                connection.execute("BEGIN" if name == "running" else "BEGIN IMMEDIATE")
+                connection.execute("BEGIN" if name in self._reading else "BEGIN IMMEDIATE")
             rows: list[Any] = []
             for statement in self._statements[name]:
                 cursor = connection.execute(statement, given)

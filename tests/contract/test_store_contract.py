@@ -1,5 +1,6 @@
 """What every store keeps: one suite for each kind of database."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, event, text
 
@@ -29,10 +31,14 @@ from ktrdr_otel.operations.step_row import row_of_unit
 from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
+from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
-from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.storage import SqlOperationStore, open_store, sql
+from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.evidence import latest_samples_query
 from ktrdr_otel.storage.sql import checkpoints_query, steps_query
+from ktrdr_otel.storage.watching import watching
+from ktrdr_otel.watcher.process import Watcher
 from ktrdr_otel.watcher.record import Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -75,6 +81,18 @@ def unit(span_id: int, *, ended: bool = True, error: UnitError | None = None) ->
         {"loss": 0.5},
         error,
     )
+
+
+def watching_me(store: SqlOperationStore) -> dict[str, Any]:
+    """What a watcher of this process is told of its store."""
+    mine = this_worker()
+    return {
+        **store.watching(),
+        "pid": mine.pid,
+        "started_ticks": mine.pid_started_ticks,
+        "boot_id": mine.boot_id,
+        "site_packages": [],
+    }
 
 
 def progress(percentage: float = 12.5) -> Progress:
@@ -351,6 +369,29 @@ def test_old_steps_are_forgotten_and_running_operations_keep_theirs(store: SqlOp
     assert store.get("one").operation.status is OperationStatus.COMPLETED
 
 
+def test_what_is_forgotten_holds_nobody_up(store: SqlOperationStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is of anything, no transaction takes more than so many rows; other operations keep theirs."""
+    monkeypatch.setattr(sql, "_MOST_FORGOTTEN", 2)
+    for name in ("one", "two"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+        units = [unit(number)._replace(operation_id=name) for number in range(5)]
+        store.write(
+            Batch(finished=units, logs=[logged(1, name)] * 5, marked={name: [each.span_id for each in units]})
+        )
+    done = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress(100))
+    store.write(Batch(endings={"one": done}))
+    deleted: list[int] = []
+
+    def count(connection: object, cursor: Any, statement: str, *rest: object) -> None:
+        if statement.startswith("DELETE"):
+            deleted.append(cursor.rowcount)
+
+    event.listen(store._database.engine, "after_cursor_execute", count)
+    assert store.forget_steps(ended_before_ns=2 * 10**18) == 5
+    assert deleted == [2, 2, 1, 0, 2, 2, 1, 2, 2, 1]
+    assert (len(store.checkpoints("two", after=0, limit=9)), len(store.logs("two", newest=9))) == (5, 5)
+
+
 def test_whoever_waits_hears_of_what_another_connection_writes(database: str) -> None:
     """Within a second; silence is told too, but by a memory database, which cannot know."""
     writer = open_store(Settings(database=database))
@@ -368,7 +409,7 @@ def test_whoever_waits_hears_of_what_another_connection_writes(database: str) ->
 
 
 def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperationStore) -> None:
-    """Statements of many rows and of few; columns that are the same in all, in some and in none; two operations."""
+    """Statements of many rows and of few; columns that are the same in all, in some and in none; all of them."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
     store.create(new("two"), wall_ns=1, monotonic_ns=1)
     units = [
@@ -409,12 +450,28 @@ def test_many_rows_come_back_as_they_were_whatever_they_share(store: SqlOperatio
             )
             for row, each in zip(stored, begun, strict=True)
         ]
+    twins = [unit(1)._replace(operation_id="three")] * 17
+    store.create(new("three"), wall_ns=1, monotonic_ns=1)
+    store.write(Batch(rows=[row_of_unit(each) for each in twins], logs=[logged(1, "three")] * 17))
+    stored = store.checkpoints("three", after=0, limit=1000)
+    assert [unit_of(row) for row in stored] == [unit_of(stored[0])] * len(twins)
+    assert [line.message for line in store.logs("three", newest=99)] == ["record 1"] * len(twins)
 
 
 def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperationStore) -> None:
-    """A name from the file system that is no text, a NUL and an index beyond 64 bits are stored as far as they go."""
+    """What is no text, a NUL, an index beyond 64 bits, a list and a mapping are stored as far as they go."""
     store.create(new("one"), wall_ns=1, monotonic_ns=1)
-    odd = unit(5)._replace(name="load a\udcff\0", context={"item": "\udcff", "index": 2**70, "total": 3})
+    odd = unit(5)._replace(
+        name="load a\udcff\0",
+        progress_type="caf\udce9",
+        context={
+            "item": "\udcff",
+            "index": 2**70,
+            "total": 3,
+            "symbol": {"AAPL": 1},
+            "timeframe": ["1h", "\udcff"],
+        },
+    )
     error = OperationError(type="OSError", message="no file a\udcff", step=None)
     ending = Ending(status=OperationStatus.FAILED, ended_at=NOW, progress=progress(), error=error)
     learned = Learned()
@@ -426,6 +483,23 @@ def test_what_no_database_takes_keeps_no_end_from_being_stored(store: SqlOperati
     assert stored.error.message == "no file a?"
     [row] = store.checkpoints("one", after=0, limit=9)
     assert (row.name, row.item_name, row.item_index, row.item_total) == ("load a?\ufffd", "?", None, 3)
+    assert (row.symbol, row.timeframe) == ("{'AAPL': 1}", "['1h', '\\udcff']")
+    assert list(store.durations()) == [("caf?", "?", "['1h', '\\udcff']")]
+
+
+def test_a_server_that_no_longer_answers_is_away_in_seconds(postgresql_url: str) -> None:
+    """Every connection has the limits, the watcher's too; those of the URL win."""
+    database = Database(f"{postgresql_url}?connect_timeout=3")
+    with database.reading() as connection:
+        told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr] # it is open
+    database.close()
+    assert (told["connect_timeout"], told["tcp_user_timeout"], told["keepalives_idle"]) == (
+        "3",
+        "10000",
+        "10",
+    )
+    with psycopg.connect(watching(database)["database"]) as other:
+        assert other.info.get_parameters() == told
 
 
 def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:
@@ -589,16 +663,7 @@ def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationSt
     """As a watcher writes them; an operation that nobody watches has none."""
     for operation_id in ("one", "two", "three"):
         store.create(new(operation_id), wall_ns=10**18, monotonic_ns=5)
-    mine = this_worker()
-    record = Record(
-        {
-            **store.watching(),
-            "pid": mine.pid,
-            "started_ticks": mine.pid_started_ticks,
-            "boot_id": mine.boot_id,
-            "site_packages": [],
-        }
-    )
+    record = Record(watching_me(store))
     for operation_id, share in (("one", 0.5), ("one", 1.5), ("two", 0.25)):
         record.sample(operation_id, at_ns=10**18, cpu_share=share, rss_bytes=2**40, limit_bytes=None)
     record.close()
@@ -606,6 +671,49 @@ def test_the_newest_sample_of_each_watched_process_is_read(store: SqlOperationSt
     assert {each: sample.cpu_share for each, sample in found.items()} == {"one": 1.5, "two": 0.25}
     assert (found["one"].rss_bytes, found["one"].limit_bytes) == (2**40, None)
     assert store.latest_samples(["three"]) == store.latest_samples([]) == {}
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_a_watcher_takes_over_what_a_dead_one_has_said(
+    store: SqlOperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stall stays while nothing has moved since, and is over once it has; the process runs, so it is resumed."""
+    monkeypatch.setattr("ktrdr_otel.watcher.process._IDLE_SECONDS", 0.3)
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    pulse = Pulse.create()
+    pulse.tick()
+    record = Record(watching_me(store))
+    stall = {
+        "since": NOW.isoformat(),
+        "until": None,
+        "noticed_at": NOW.isoformat(),
+        "step": "Load",
+        "activity": "waiting",
+        "stack": "Thread 1",
+        "moved": pulse.look().moved,
+    }
+    record.stalled("one", stalled=True, stall=json.dumps(stall))
+    record.suspended("one", suspended=True)
+    record.close()
+    config = {
+        **watching_me(store),
+        "pulse": pulse.path,
+        "heartbeat_seconds": 2.0,
+        "unknown_seconds": 300.0,
+        "allowances": [],
+        "py_spy": None,
+        "closing": None,
+    }
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (True, False)
+    pulse.tick()
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (False, False)
+    assert seen.stall is not None
+    assert seen.stall.until is not None
+    pulse.close()
 
 
 def test_reading_the_newest_samples_never_walks_over_the_old_ones(tmp_path: Path) -> None:

@@ -105,14 +105,19 @@ def test_what_a_receiver_does_not_take_is_tried_after_longer_and_longer_pauses(
 
 
 def test_what_is_complete_is_not_sent_again(store: SqlOperationStore) -> None:
-    """Not by anybody."""
+    """Not by anybody; what it took to send it is not kept."""
     exported(store)
+    store.write(Batch(marked={"one": [1, 4]}))
     lost(store)
     assert store.take_trace("one", now_ns=DIED_NS) is not None
     store.confirm_trace("one", 7)
     store.trace_complete("one")
     assert store.traces_owed(now_ns=DIED_NS + 3600 * SECOND) == []
     assert store.take_trace("one", now_ns=DIED_NS + 3600 * SECOND) is None
+    store.leave_trace("one", confirmed=7, marked=[])
+    debt = store.take_trace("one", now_ns=DIED_NS)
+    assert debt is not None
+    assert debt.marked == frozenset()
 
 
 def test_a_process_that_was_only_frozen_exports_for_itself_again(store: SqlOperationStore) -> None:
