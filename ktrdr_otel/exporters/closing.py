@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from ktrdr_otel.exporters.environment import exporters_from_environment
 from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from ktrdr_otel.exporters.receivers import GRPC, receiver_of
 from ktrdr_otel.exporters.records import OwedRecord, under_its_marker
-from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus
+from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Worker
 from ktrdr_otel.operations.trace import span_attributes
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceReceiver
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 512
 _TIMEOUT_SECONDS: Final = 10.0
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_HEADERS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_OTLP: Final = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_")
+_CREDENTIALS: Final = ("HEADERS", "CREDENTIAL_PROVIDER")
 
 
 class Receivers:
@@ -40,12 +41,13 @@ class Receivers:
     store gets none.
     """
 
-    def __init__(self, boot_id: str) -> None:
-        self._boot_id = boot_id
+    def __init__(self, here: Worker) -> None:
+        self._here = here
         own = [(receiver_of(exporter), exporter) for exporter in exporters_from_environment()]
         self._own = {receiver: exporter for receiver, exporter in own if receiver is not None}
-        for name in _HEADERS:
-            os.environ.pop(name, None)
+        for name in list(os.environ):
+            if name.startswith(_OTLP) and name.endswith(_CREDENTIALS):
+                del os.environ[name]
 
     def exporters_for(self, debt: TraceDebt) -> list[SpanExporter] | None:
         """One for each of its receivers; None where one of them cannot be meant from here."""
@@ -53,11 +55,27 @@ class Receivers:
         for receiver in debt.export.receivers:
             if receiver in self._own:
                 found.append(self._own[receiver])
-            elif urlsplit(receiver.endpoint).hostname in _LOOPBACK and debt.worker.boot_id != self._boot_id:
-                return None  # another machine's loopback
+            elif _is_local(receiver.endpoint) and not self._is_here(debt.worker):
+                return None  # another machine's loopback, or another container's
             else:
                 found.append(_exporter(receiver))
         return found
+
+    def _is_here(self, worker: Worker) -> bool:
+        """Containers share the boot of their machine, but no loopback."""
+        here = self._here
+        return (worker.boot_id, worker.pid_namespace) == (here.boot_id, here.pid_namespace)
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether it means another receiver wherever it is said; gRPC's may have no scheme."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return endpoint.startswith("unix:") or host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _exporter(receiver: TraceReceiver) -> SpanExporter:

@@ -198,12 +198,19 @@ class OperationStore(Protocol):
         """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
         ...
 
-    def traces_owed(self, *, now_ns: int) -> list[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
+    def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
         ...
 
-    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
-        """What the operation's trace owes, if it was this call that got the turn to send it."""
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
+        ...
+
+    def take_trace(self, operation_id: str, *, now_ns: int, first: bool = False) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it.
+
+        Who is `first` waits for no pause, only for a request of somebody else that may be under way.
+        """
         ...
 
     def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:

@@ -297,13 +297,20 @@ class OperationsService:
                 reaped.append(judged.operation_id)
         return reaped
 
-    def traces_owed(self) -> Sequence[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
-        return self._store.traces_owed(now_ns=self._clock.wall_ns())
+    def traces_owed(self, *, due: bool = True) -> Sequence[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
+        return self._store.traces_owed(now_ns=self._clock.wall_ns(), due=due)
 
-    def take_trace(self, operation_id: str) -> TraceDebt | None:
-        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute."""
-        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns())
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
+        return self._store.trace_debt(operation_id)
+
+    def take_trace(self, operation_id: str, *, first: bool = False) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute.
+
+        Who is `first` waits for no pause, only for a request of somebody else that may be under way.
+        """
+        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns(), first=first)
 
     def owed_checkpoints(self, operation_id: str, confirmed: int) -> Sequence[Checkpoint]:
         """Those whose spans are not known to have arrived, by the place up to which all have."""
@@ -319,7 +326,7 @@ class OperationsService:
 
     def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
         """This process exports no more of the operation's trace, and somebody else has to complete it."""
-        marked = [span_id for marked_in, span_id in ledger.take_marked() if marked_in == operation_id]
+        marked = ledger.take_marked(operation_id)
         self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
 
     def trace_complete(self, operation_id: str) -> None:

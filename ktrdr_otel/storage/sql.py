@@ -322,14 +322,20 @@ class SqlOperationStore:
             traces.owe(connection, operation_id, owed=True)
         return True
 
-    def traces_owed(self, *, now_ns: int) -> list[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
-        return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns))]
+    def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
+        return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns, due=due))]
 
-    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
+        with self._database.reading() as connection:
+            return traces.debt_of(connection, operation_id)
+
+    def take_trace(self, operation_id: str, *, now_ns: int, first: bool = False) -> TraceDebt | None:
         """What the operation's trace owes, if it was this call that got the turn to send it."""
         with self._database.writing() as connection:
-            return traces.take_turn(connection, operation_id, now_ns=now_ns)
+            is_ours = traces.take_turn(connection, operation_id, now_ns=now_ns, first=first)
+            return traces.debt_of(connection, operation_id) if is_ours else None
 
     def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:
         """Those that were open, were not given a place in the export queue, or have one beyond the confirmed."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, ScalarSelect, Select, Update, insert, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, Text, Update, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ktrdr_otel.operations.trace_debts import TraceDebt
@@ -13,6 +13,8 @@ from ktrdr_otel.storage.tables import checkpoints, operations, trace_exports, tr
 
 # Whoever has taken a turn and says nothing for so long has died of it.
 _TURN_NS: Final = 60 * 10**9
+# Longer than a request takes: who has the better right to a turn waits for one that is under way.
+_REQUEST_NS: Final = 12 * 10**9
 _FIRST_PAUSE_NS: Final = 15 * 10**9
 _LONGEST_PAUSE_NS: Final = 600 * 10**9
 # The receiver of a trace that could not be sent for so long is not coming back.
@@ -43,10 +45,13 @@ def confirm(connection: Connection, operation_id: str, place: int) -> None:
 
 
 def mark(connection: Connection, operation_id: str, span_ids: Iterable[int]) -> None:
-    """Those spans have markers."""
+    """Those spans have markers; nothing is said of an operation that is not there."""
     upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for span_id in span_ids:
-        made = upsert(trace_marks).values(operation_key=key_of(operation_id), span_id=f"{span_id:016x}")
+        mine = select(operations.c.key, literal(f"{span_id:016x}", Text)).where(
+            operations.c.operation_id == operation_id
+        )
+        made = upsert(trace_marks).from_select(["operation_key", "span_id"], mine)
         connection.execute(made.on_conflict_do_nothing())
 
 
@@ -55,18 +60,15 @@ def owe(connection: Connection, operation_id: str, *, owed: bool) -> None:
     connection.execute(_export_of(operation_id).values(owed=owed, next_try_ns=0, tries=0))
 
 
-def owed_query(*, now_ns: int) -> Select[Any]:
-    """The ids of operations whose trace somebody may try to complete now."""
-    return (
+def owed_query(*, now_ns: int, due: bool) -> Select[Any]:
+    """The ids of operations whose trace is owed; with `due` only those that anybody may try to complete now."""
+    query = (
         select(operations.c.operation_id)
         .join(trace_exports, trace_exports.c.operation_key == operations.c.key)
-        .where(
-            trace_exports.c.owed,
-            trace_exports.c.next_try_ns <= now_ns,
-            operations.c.ended_ns > now_ns - GIVEN_UP_AFTER_NS,
-        )
+        .where(trace_exports.c.owed, operations.c.ended_ns > now_ns - GIVEN_UP_AFTER_NS)
         .order_by(operations.c.key)
     )
+    return query.where(trace_exports.c.next_try_ns <= now_ns) if due else query
 
 
 def owed_checkpoints_query(operation_key: int, confirmed: int) -> Select[Any]:
@@ -79,19 +81,33 @@ def owed_checkpoints_query(operation_key: int, confirmed: int) -> Select[Any]:
     )
 
 
-def take_turn(connection: Connection, operation_id: str, *, now_ns: int) -> TraceDebt | None:
-    """What is owed, if it was this call that got the turn: one conditional update decides."""
+def take_turn(connection: Connection, operation_id: str, *, now_ns: int, first: bool) -> bool:
+    """Whether it was this call that got the turn: one conditional update decides.
+
+    Who is `first` does not wait for the next try, only for a request that may be under way; and its tries do not
+    lengthen the pauses of those who come after it.
+    """
     taken = connection.execute(
         _export_of(operation_id)
-        .where(trace_exports.c.owed, trace_exports.c.next_try_ns <= now_ns)
-        .values(next_try_ns=now_ns + _TURN_NS, tries=trace_exports.c.tries + 1)
+        .where(
+            trace_exports.c.owed,
+            trace_exports.c.next_try_ns <= now_ns + (_TURN_NS - _REQUEST_NS if first else 0),
+        )
+        .values(next_try_ns=now_ns + _TURN_NS, tries=trace_exports.c.tries + (0 if first else 1))
     )
-    if taken.rowcount == 0:
-        return None
+    return taken.rowcount > 0
+
+
+def debt_of(connection: Connection, operation_id: str) -> TraceDebt | None:
+    """What is owed; None where nothing is."""
     both = select(operations, trace_exports).join(
         trace_exports, trace_exports.c.operation_key == operations.c.key
     )
-    row = dict(connection.execute(both.where(operations.c.operation_id == operation_id)).mappings().one())
+    owed = both.where(operations.c.operation_id == operation_id, trace_exports.c.owed)
+    found = connection.execute(owed).mappings().one_or_none()
+    if found is None:
+        return None
+    row = dict(found)
     marked = connection.execute(
         select(trace_marks.c.span_id).where(trace_marks.c.operation_key == row["key"])
     ).scalars()

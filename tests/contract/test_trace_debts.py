@@ -3,12 +3,16 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from ktrdr_otel.clock import utc_from_ns
 from ktrdr_otel.operations.models import Ending, OperationStatus
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
+from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
+from ktrdr_otel.watcher.record import Record
 from tests.contract.test_store_contract import new, progress, unit
 
 EXPORT = TraceExport(
@@ -66,6 +70,17 @@ def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) 
     assert owed == {f"{3:016x}": 2, f"{4:016x}": None}
 
 
+def test_a_marker_of_an_operation_that_is_not_there_is_nobody_s(store: SqlOperationStore) -> None:
+    """A span can say that it belongs to an operation of another store: the rest of the batch is stored all the same."""
+    exported(store)
+    store.write(Batch(marked={"elsewhere": [7], "one": [1]}, finished=[unit(1)]))
+    lost(store)
+    debt = store.trace_debt("one")
+    assert debt is not None
+    assert debt.marked == {f"{1:016x}"}
+    assert store.trace_debt("elsewhere") is None
+
+
 def test_one_turn_at_a_time_whoever_asks(database: str) -> None:
     """Of many processes one sends; it has a minute, after which somebody else may."""
     stores = [open_store(Settings(database=database))]
@@ -102,6 +117,52 @@ def test_what_a_receiver_does_not_take_is_tried_after_longer_and_longer_pauses(
         now_ns += seconds * SECOND
     assert pauses == [15, 30, 60, 120, 240, 480, 600, 600]
     assert store.traces_owed(now_ns=DIED_NS + 24 * 3600 * SECOND) == []
+
+
+def test_who_has_the_credentials_does_not_wait_for_a_turn(store: SqlOperationStore) -> None:
+    """Neither through the pause after somebody else's failure, which its own tries leave as it is."""
+    exported(store)
+    lost(store)
+    assert store.take_trace("one", now_ns=DIED_NS) is not None
+    store.put_off_trace("one", now_ns=DIED_NS)
+    for _ in range(5):
+        assert store.take_trace("one", now_ns=DIED_NS) is None
+        assert store.take_trace("one", now_ns=DIED_NS, first=True) is not None
+        store.put_off_trace("one", now_ns=DIED_NS)
+    assert store.take_trace("one", now_ns=DIED_NS + 15 * SECOND) is not None
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_whoever_looks_comes_after_the_watcher_of_the_dead(store: SqlOperationStore) -> None:
+    """A server sees the loss within a tenth of a second, and lacks the credentials: it has to wait for 20 s."""
+    exported(store)
+    worker = this_worker()
+    record = Record(
+        {
+            **store.watching(),
+            "pid": worker.pid,
+            "started_ticks": worker.pid_started_ticks,
+            "boot_id": worker.boot_id,
+            "site_packages": [],
+        }
+    )
+    record.lost("one", "it died", ended_ns=DIED_NS)
+    record.close()
+    assert store.take_trace("one", now_ns=DIED_NS + 19 * SECOND) is None
+    assert store.traces_owed(now_ns=DIED_NS + 19 * SECOND) == []
+    assert store.traces_owed(now_ns=DIED_NS + 20 * SECOND) == ["one"]
+    assert store.take_trace("one", now_ns=DIED_NS, first=True) is not None
+
+
+def test_who_has_the_credentials_waits_for_a_request_that_is_under_way(store: SqlOperationStore) -> None:
+    """Else everything would be sent twice."""
+    exported(store)
+    lost(store)
+    assert store.take_trace("one", now_ns=DIED_NS) is not None
+    assert store.take_trace("one", now_ns=DIED_NS + 11 * SECOND, first=True) is None
+    assert store.take_trace("one", now_ns=DIED_NS + 12 * SECOND, first=True) is not None
+    assert store.traces_owed(now_ns=DIED_NS + 12 * SECOND) == []
+    assert store.traces_owed(now_ns=DIED_NS + 12 * SECOND, due=False) == ["one"]
 
 
 def test_what_is_complete_is_not_sent_again(store: SqlOperationStore) -> None:
