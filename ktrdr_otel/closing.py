@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from ktrdr_otel import beside
@@ -55,19 +56,17 @@ def close_traces(
         if debt is None:
             is_done = False  # another process sends it, or it is to be tried later
             continue
-        problem = pay(
-            debt,
-            service.owed_checkpoints(operation_id, debt.confirmed),
-            exporters,
-            lambda place, operation_id=operation_id: service.confirm_trace(operation_id, place),  # type: ignore[misc] # bound early
+        problems = pay(
+            debt, service.owed_checkpoints(debt), exporters, partial(service.spans_arrived, operation_id)
         )
-        if problem is None:
+        if problems:
+            service.put_off_trace(operation_id, list(problems))
+            why = "; ".join(problems.values())
+            logger.warning("the trace of operation %s is not complete: %s", operation_id, why)
+            is_done = False
+        else:
             service.trace_complete(operation_id)
             logger.info("the trace of operation %s is complete", operation_id)
-        else:
-            service.put_off_trace(operation_id)
-            logger.warning("the trace of operation %s is not complete: %s", operation_id, problem)
-            is_done = False
     return is_done
 
 

@@ -27,7 +27,7 @@ from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import ExportLedger
+from ktrdr_otel.operations.trace_export import ExportLedger, TraceReceiver
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 _NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
+_OWED_PAGE = 512  # as many spans as one request takes
 
 
 ProgressListener = Callable[[str, Progress], None]
@@ -312,17 +313,28 @@ class OperationsService:
         """
         return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns(), first=first)
 
-    def owed_checkpoints(self, operation_id: str, confirmed: int) -> Sequence[Checkpoint]:
-        """Those whose spans are not known to have arrived, by the place up to which all have."""
-        return self._store.owed_checkpoints(operation_id, confirmed)
+    def owed_checkpoints(self, debt: TraceDebt) -> Iterator[Sequence[Checkpoint]]:
+        """Page by page, those whose spans are not known to have arrived: what was open first, then what had ended."""
+        for left_open in (True, False):
+            after = 0
+            while page := self._store.owed_checkpoints(
+                debt.operation.operation_id,
+                debt.confirmed,
+                left_open=left_open,
+                after=after,
+                limit=_OWED_PAGE,
+            ):
+                yield page
+                after = page[-1].sequence
 
-    def confirm_trace(self, operation_id: str, place: int) -> None:
-        """Everything up to that place of the export queue has arrived."""
-        self._store.confirm_trace(operation_id, place)
+    def spans_arrived(self, operation_id: str, checkpoints: Iterable[Checkpoint]) -> None:
+        """The spans of those checkpoints owe nothing any more; the turn lasts a minute from now."""
+        sequences = [each.sequence for each in checkpoints]
+        self._store.spans_arrived(operation_id, sequences, now_ns=self._clock.wall_ns())
 
-    def put_off_trace(self, operation_id: str) -> None:
-        """The receiver did not take it: the next try comes after a pause that doubles with each."""
-        self._store.put_off_trace(operation_id, now_ns=self._clock.wall_ns())
+    def put_off_trace(self, operation_id: str, receivers: Sequence[TraceReceiver]) -> None:
+        """Those receivers did not take it, and are owed it still; the pause before the next try doubles with each."""
+        self._store.put_off_trace(operation_id, receivers, now_ns=self._clock.wall_ns())
 
     def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
         """This process exports no more of the operation's trace, and somebody else has to complete it."""

@@ -1,11 +1,24 @@
 """Where traces go, how much of them has arrived, and whose turn it is to send the rest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, ScalarSelect, Select, Text, Update, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    Select,
+    Text,
+    Update,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ktrdr_otel.operations.models import CheckpointStatus
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.storage import rows
@@ -31,7 +44,7 @@ def begin_export(connection: Connection, operation_id: str, export: TraceExport)
     connection.execute(
         insert(trace_exports).values(
             operation_key=key_of(operation_id),
-            receivers=[{"protocol": each.protocol, "endpoint": each.endpoint} for each in export.receivers],
+            receivers=_stored_receivers(export.receivers),
             live=export.live,
             resource=dict(export.resource),
             scope_version=export.scope_version,
@@ -71,13 +84,42 @@ def owed_query(*, now_ns: int, due: bool) -> Select[Any]:
     return query.where(trace_exports.c.next_try_ns <= now_ns) if due else query
 
 
-def owed_checkpoints_query(operation_key: int, confirmed: int) -> Select[Any]:
-    """Checkpoints whose spans are not known to have arrived."""
-    place = checkpoints.c.export_place
+def owed_checkpoints_query(
+    operation_key: int, confirmed: int, *, left_open: bool, after: int, limit: int
+) -> Select[Any]:
+    """Checkpoints whose spans are not known to have arrived: those that death left open, or those that had ended.
+
+    By sequence and not by place: each page goes on in the index of the operation's checkpoints where the last one
+    ended, and a trace of any length is walked over once for each of the two.
+    """
+    place, status = checkpoints.c.export_place, checkpoints.c.status
+    open_ones = (CheckpointStatus.LOST.value, CheckpointStatus.RUNNING.value)
     return (
         select(checkpoints)
-        .where(checkpoints.c.operation_key == operation_key, or_(place.is_(None), place > confirmed))
+        .where(
+            checkpoints.c.operation_key == operation_key,
+            checkpoints.c.sequence > after,
+            or_(place.is_(None), place > confirmed),
+            status.in_(open_ones) if left_open else status.not_in(open_ones),
+        )
         .order_by(checkpoints.c.sequence)
+        .limit(limit)
+    )
+
+
+def arrived(connection: Connection, operation_id: str, sequences: Sequence[int], *, now_ns: int) -> None:
+    """Spans of those checkpoints are not to be exported any more; whoever says so has the turn for longer."""
+    if sequences:
+        connection.execute(
+            update(checkpoints)
+            .where(
+                checkpoints.c.operation_key == key_of(operation_id),
+                checkpoints.c.sequence.in_(sequences),
+            )
+            .values(export_place=0)
+        )
+    connection.execute(
+        _export_of(operation_id).where(trace_exports.c.owed).values(next_try_ns=now_ns + _TURN_NS)
     )
 
 
@@ -127,13 +169,27 @@ def debt_of(connection: Connection, operation_id: str) -> TraceDebt | None:
     )
 
 
-def put_off(connection: Connection, operation_id: str, *, now_ns: int) -> None:
-    """The receiver did not take it: the next try comes after a pause that doubles with each."""
+def put_off(
+    connection: Connection, operation_id: str, receivers: Sequence[TraceReceiver], *, now_ns: int
+) -> None:
+    """Those receivers did not take it, alone they are owed: the next try comes after a pause that doubles with each."""
     tries = connection.execute(
         select(trace_exports.c.tries).where(trace_exports.c.operation_key == key_of(operation_id))
     ).scalar_one()
     pause_ns = min(_FIRST_PAUSE_NS << min(max(tries - 1, 0), 10), _LONGEST_PAUSE_NS)
-    connection.execute(_export_of(operation_id).values(next_try_ns=now_ns + pause_ns))
+    connection.execute(
+        _export_of(operation_id).values(next_try_ns=now_ns + pause_ns, receivers=_stored_receivers(receivers))
+    )
+
+
+def complete(connection: Connection, operation_id: str) -> None:
+    """Every receiver has everything, and nobody has to know any more what was marked."""
+    owe(connection, operation_id, owed=False)
+    connection.execute(delete(trace_marks).where(trace_marks.c.operation_key == key_of(operation_id)))
+
+
+def _stored_receivers(receivers: Iterable[TraceReceiver]) -> list[dict[str, str]]:
+    return [{"protocol": each.protocol, "endpoint": each.endpoint} for each in receivers]
 
 
 def _export_of(operation_id: str) -> Update:

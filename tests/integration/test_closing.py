@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ktrdr_otel import beside, closing
 from ktrdr_otel.closing import close_traces
-from ktrdr_otel.exporters.closing import Receivers
+from ktrdr_otel.exporters.closing import Receivers, pay
+from ktrdr_otel.exporters.otlp import OtlpHttpExporter
 from ktrdr_otel.operations.models import Worker
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
@@ -22,7 +27,7 @@ from ktrdr_otel.settings import Settings, load_settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
 from ktrdr_otel.wiring import open_service
 from tests.contract.test_store_contract import new, unit
-from tests.integration.otlp_receivers import HttpReceiver
+from tests.integration.otlp_receivers import HttpReceiver, spans_of
 
 
 class Debts:
@@ -197,3 +202,116 @@ def test_a_server_starts_no_process_again_and_again(debts: Debts, monkeypatch: p
     for _ in range(5):
         closer.look(is_urgent=True)
     assert started == ["ktrdr_otel.closing"]
+
+
+def id_of(span: Span) -> int:
+    """The span's id as a number."""
+    return int.from_bytes(span.span_id)
+
+
+def ids(receiver: HttpReceiver) -> list[int]:
+    """Of all that it keeps, in the order of arrival."""
+    return [id_of(span) for span in receiver.spans]
+
+
+def close(debts: Debts) -> bool:
+    """Whether one try, with the right to it, did it all."""
+    return close_traces(debts.service, Receivers(this_worker()), first_for=process_of(this_worker()))
+
+
+def test_what_was_open_comes_first_then_what_had_ended_page_by_page(
+    debts: Debts, receiver: HttpReceiver
+) -> None:
+    """However long the trace is, no request and no page in memory is longer than usual."""
+    debts.add(at(receiver), steps=1200)
+    assert close(debts)
+    assert ids(receiver) == list(range(1, 1202))
+    assert [len(spans_of(request)) for request in receiver.requests] == [1, 512, 512, 176]
+
+
+def test_nothing_is_read_that_nobody_takes(debts: Debts) -> None:
+    """A receiver that is away costs one page."""
+    away = TraceReceiver(protocol="http/protobuf", endpoint="http://127.0.0.1:9/v1/traces")
+    debts.add(away, steps=1200)
+    debt = debts.service.take_trace("one")
+    assert debt is not None
+    exporter = OtlpHttpExporter(away.endpoint, timeout_seconds=0.2)
+    pages = debts.service.owed_checkpoints(debt)
+    assert list(pay(debt, pages, {away: exporter}, lambda page: None)) == [away]
+    assert sum(len(page) for page in pages) == 1200  # all but the first page
+
+
+def test_what_has_arrived_is_not_sent_again(debts: Debts, receiver: HttpReceiver) -> None:
+    """The receiver goes away in the middle and comes back."""
+    debts.add(at(receiver), steps=1200)
+    answers = iter([200, 200, 403])
+    receiver.answer = lambda spans: (next(answers, 200), ExportTraceServiceResponse())
+    assert not close(debts)
+    assert len(receiver.spans) == 513
+    assert close(debts)
+    assert sorted(ids(receiver)) == list(range(1, 1202))
+
+
+@pytest.mark.parametrize("is_digestible_bare", [True, False])
+def test_one_span_that_cannot_be_digested_keeps_no_other_from_arriving(
+    debts: Debts, receiver: HttpReceiver, caplog: pytest.LogCaptureFixture, is_digestible_bare: bool
+) -> None:
+    """It arrives without what might be at fault, else it is left out, which is told."""
+
+    def is_poison(span: Span) -> bool:
+        return id_of(span) == 7 and not (is_digestible_bare and len(span.attributes) < 2)
+
+    receiver.answer = lambda spans: (
+        413 if any(is_poison(span) for span in spans) else 200,
+        ExportTraceServiceResponse(),
+    )
+    debts.add(at(receiver), steps=20)
+    assert close(debts)
+    assert not debts.are_owed
+    arrived = [number for number in range(1, 22) if is_digestible_bare or number != 7]
+    assert sorted(ids(receiver)) == arrived
+    assert ("left out: HTTP 413" in caplog.text) == (not is_digestible_bare)
+
+
+def test_a_receiver_that_digests_nothing_at_all_is_tried_again(debts: Debts, receiver: HttpReceiver) -> None:
+    """It is at fault then, and not each of the spans."""
+    receiver.answer = lambda spans: (
+        200 if len(spans) == 1 and id_of(spans[0]) == 1 else 400,
+        ExportTraceServiceResponse(),
+    )
+    debts.add(at(receiver), steps=20)
+    assert not close(debts)
+    receiver.answer = lambda spans: (200, ExportTraceServiceResponse())
+    assert close(debts)
+    assert ids(receiver) == list(range(1, 22))
+
+
+def test_what_a_receiver_took_and_did_not_store_is_done_with(
+    debts: Debts, receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A partial success is final: the rest and the end of the trace are not kept waiting for it."""
+    partial = ExportTracePartialSuccess(rejected_spans=1, error_message="too old")
+    receiver.answer = lambda spans: (200, ExportTraceServiceResponse(partial_success=partial))
+    debts.add(at(receiver), steps=600)
+    assert close(debts)
+    assert ids(receiver) == list(range(1, 602))
+    assert "1 spans not stored: too old" in caplog.text
+
+
+def test_of_two_receivers_the_one_that_works_gets_everything_once(
+    debts: Debts, receiver: HttpReceiver
+) -> None:
+    """However often the other is tried; which gets everything when it is back."""
+    other = HttpReceiver()
+    try:
+        other.answer = lambda spans: (403, ExportTraceServiceResponse())
+        debts.add(at(other), at(receiver), steps=600)
+        for _ in range(3):
+            assert not close(debts)
+            assert ids(receiver) == list(range(1, 602))
+        other.answer = lambda spans: (200, ExportTraceServiceResponse())
+        assert close(debts)
+        assert ids(other) == list(range(1, 602))
+        assert len(receiver.spans) == 601
+    finally:
+        other.close()
