@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ktrdr_otel.operations.models import CheckpointStatus
+from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.storage import rows
@@ -177,15 +177,22 @@ def put_off(
         select(trace_exports.c.tries).where(trace_exports.c.operation_key == key_of(operation_id))
     ).scalar_one()
     pause_ns = min(_FIRST_PAUSE_NS << min(max(tries - 1, 0), 10), _LONGEST_PAUSE_NS)
+    still_owed = _export_of(operation_id).where(trace_exports.c.owed)
     connection.execute(
-        _export_of(operation_id).values(next_try_ns=now_ns + pause_ns, receivers=_stored_receivers(receivers))
+        still_owed.values(next_try_ns=now_ns + pause_ns, receivers=_stored_receivers(receivers))
     )
 
 
 def complete(connection: Connection, operation_id: str) -> None:
-    """Every receiver has everything, and nobody has to know any more what was marked."""
+    """Every receiver has everything, and nobody has to know any more what was marked.
+
+    But where the process was only frozen and is back: it can die yet.
+    """
     owe(connection, operation_id, owed=False)
-    connection.execute(delete(trace_marks).where(trace_marks.c.operation_key == key_of(operation_id)))
+    ended = select(operations.c.key).where(
+        operations.c.operation_id == operation_id, operations.c.status != OperationStatus.RUNNING.value
+    )
+    connection.execute(delete(trace_marks).where(trace_marks.c.operation_key.in_(ended)))
 
 
 def _stored_receivers(receivers: Iterable[TraceReceiver]) -> list[dict[str, str]]:

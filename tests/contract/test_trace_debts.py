@@ -254,12 +254,20 @@ def test_a_long_trace_is_walked_over_and_not_sorted(tmp_path: Path) -> None:
 
 
 def test_a_process_that_was_only_frozen_exports_for_itself_again(store: SqlOperationStore) -> None:
-    """Its heartbeat takes the declaration back, and the debt with it."""
+    """Its heartbeat takes the declaration back, and the debt with it; whoever was sending changes nothing of that."""
     exported(store)
+    store.write(Batch(marked={"one": [1]}))
     lost(store)
     store.write(Batch(beating=["one"], wall_ns=DIED_NS + SECOND, monotonic_ns=2))
     assert store.get("one").operation.status is OperationStatus.RUNNING
     assert store.traces_owed(now_ns=DIED_NS + SECOND) == []
+    store.put_off_trace("one", EXPORT.receivers[1:], now_ns=DIED_NS + SECOND)
+    store.trace_complete("one")
+    assert store.mark_lost("one", reason="it died", ended_ns=DIED_NS, heartbeat_ns=DIED_NS + SECOND)
+    debt = store.trace_debt("one")
+    assert debt is not None
+    assert debt.export.receivers == EXPORT.receivers
+    assert debt.marked == {f"{1:016x}"}
 
 
 def test_a_run_that_ended_while_its_receiver_was_away_owes_the_rest(store: SqlOperationStore) -> None:
