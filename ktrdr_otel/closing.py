@@ -2,20 +2,23 @@
 
 import logging
 import time
-from typing import Final
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
 
 from ktrdr_otel import beside
 from ktrdr_otel.errors import KtrdrOtelError
 from ktrdr_otel.exporters.closing import Receivers, pay
+from ktrdr_otel.operations.models import Worker
 from ktrdr_otel.operations.service import OperationsService
-from ktrdr_otel.operations.worker import boot_id
+from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import open_service
 
 logger = logging.getLogger(__name__)
 
 # A receiver that does not come back by then is tried by the next server or command line that looks at the store.
-_PATIENCE_SECONDS: Final = 120.0
+PATIENCE_SECONDS: Final = 120.0
 _PAUSE_SECONDS: Final = 5.0
 
 
@@ -24,9 +27,11 @@ def main() -> None:
     config = beside.told()
     service = open_service(load_settings(database=config["database"]))
     try:
-        receivers = Receivers(boot_id())
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not close_traces(service, receivers) and time.monotonic() < deadline:
+        receivers = Receivers(this_worker())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not close_traces(service, receivers, first_for=config.get("first_for")):
+            if time.monotonic() >= deadline:
+                return
             time.sleep(_PAUSE_SECONDS)
     except KtrdrOtelError as error:
         logger.warning("traces stay incomplete: %s", error)
@@ -34,31 +39,39 @@ def main() -> None:
         service.close()
 
 
-def close_traces(service: OperationsService, receivers: Receivers) -> bool:
-    """Whether nothing is owed that could be sent from here; safe from many processes at once."""
+def close_traces(
+    service: OperationsService, receivers: Receivers, *, first_for: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether nothing is owed that could be sent from here; safe from many processes at once.
+
+    Of the process that `first_for` names we have the credentials, and so do not wait for our turn.
+    """
     is_done = True
-    for operation_id in service.traces_owed():
-        debt = service.take_trace(operation_id)
+    for operation_id in service.traces_owed(due=False):
+        look = service.trace_debt(operation_id)
+        exporters = None if look is None else receivers.exporters_for(look)
+        if look is None or exporters is None:
+            continue  # complete by now, or somebody else's to send: to take the turn would only hold them up
+        debt = service.take_trace(operation_id, first=_process(look.worker) == first_for)
         if debt is None:
-            continue  # another process was faster
-        exporters = receivers.exporters_for(debt)
-        if exporters is None:
-            service.put_off_trace(operation_id)
+            is_done = False  # another process sends it, or it is to be tried later
             continue
-        problem = pay(
-            debt,
-            service.owed_checkpoints(operation_id, debt.confirmed),
-            exporters,
-            lambda place, operation_id=operation_id: service.confirm_trace(operation_id, place),  # type: ignore[misc] # bound early
+        problems = pay(
+            debt, service.owed_checkpoints(debt), exporters, partial(service.spans_arrived, operation_id)
         )
-        if problem is None:
+        if problems:
+            service.put_off_trace(operation_id, list(problems))
+            why = "; ".join(problems.values())
+            logger.warning("the trace of operation %s is not complete: %s", operation_id, why)
+            is_done = False
+        else:
             service.trace_complete(operation_id)
             logger.info("the trace of operation %s is complete", operation_id)
-        else:
-            service.put_off_trace(operation_id)
-            logger.warning("the trace of operation %s is not complete: %s", operation_id, problem)
-            is_done = False
     return is_done
+
+
+def _process(worker: Worker) -> dict[str, Any]:
+    return {"boot_id": worker.boot_id, "pid": worker.pid, "started_ticks": worker.pid_started_ticks}
 
 
 if __name__ == "__main__":

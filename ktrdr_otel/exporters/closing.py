@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,17 +20,17 @@ from ktrdr_otel.exporters.environment import exporters_from_environment
 from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from ktrdr_otel.exporters.receivers import GRPC, receiver_of
 from ktrdr_otel.exporters.records import OwedRecord, under_its_marker
-from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus
+from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Worker
 from ktrdr_otel.operations.trace import span_attributes
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceReceiver
 
 logger = logging.getLogger(__name__)
 
-_BATCH: Final = 512
+_OPEN: Final = (CheckpointStatus.LOST, CheckpointStatus.RUNNING)
 _TIMEOUT_SECONDS: Final = 10.0
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_HEADERS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_OTLP: Final = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_")
+_CREDENTIALS: Final = ("HEADERS", "CREDENTIAL_PROVIDER")
 
 
 class Receivers:
@@ -40,24 +40,41 @@ class Receivers:
     store gets none.
     """
 
-    def __init__(self, boot_id: str) -> None:
-        self._boot_id = boot_id
+    def __init__(self, here: Worker) -> None:
+        self._here = here
         own = [(receiver_of(exporter), exporter) for exporter in exporters_from_environment()]
         self._own = {receiver: exporter for receiver, exporter in own if receiver is not None}
-        for name in _HEADERS:
-            os.environ.pop(name, None)
+        for name in list(os.environ):
+            if name.startswith(_OTLP) and name.endswith(_CREDENTIALS):
+                del os.environ[name]
 
-    def exporters_for(self, debt: TraceDebt) -> list[SpanExporter] | None:
+    def exporters_for(self, debt: TraceDebt) -> dict[TraceReceiver, SpanExporter] | None:
         """One for each of its receivers; None where one of them cannot be meant from here."""
-        found: list[SpanExporter] = []
+        found: dict[TraceReceiver, SpanExporter] = {}
         for receiver in debt.export.receivers:
             if receiver in self._own:
-                found.append(self._own[receiver])
-            elif urlsplit(receiver.endpoint).hostname in _LOOPBACK and debt.worker.boot_id != self._boot_id:
-                return None  # another machine's loopback
+                found[receiver] = self._own[receiver]
+            elif _is_local(receiver.endpoint) and not self._is_here(debt.worker):
+                return None  # another machine's loopback, or another container's
             else:
-                found.append(_exporter(receiver))
+                found[receiver] = _exporter(receiver)
         return found
+
+    def _is_here(self, worker: Worker) -> bool:
+        """Containers share the boot of their machine, but no loopback."""
+        here = self._here
+        return (worker.boot_id, worker.pid_namespace) == (here.boot_id, here.pid_namespace)
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether it means another receiver wherever it is said; gRPC's may have no scheme."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return endpoint.startswith("unix:") or host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _exporter(receiver: TraceReceiver) -> SpanExporter:
@@ -67,43 +84,60 @@ def _exporter(receiver: TraceReceiver) -> SpanExporter:
 
 def pay(
     debt: TraceDebt,
-    checkpoints: Sequence[Checkpoint],
-    exporters: Sequence[SpanExporter],
-    confirmed: Callable[[int], None],
-) -> str | None:
-    """None when every receiver has all that is owed to it, else what went wrong.
+    pages: Iterable[Sequence[Checkpoint]],
+    exporters: Mapping[TraceReceiver, SpanExporter],
+    arrived: Callable[[Sequence[Checkpoint]], None],
+) -> dict[TraceReceiver, str]:
+    """What went wrong, for each receiver to which something is still owed; the others have everything.
 
-    `confirmed` hears the place in the export queue up to which everything has arrived, after each batch.
+    `arrived` hears after each page what every receiver has, which is nothing once one of them has failed. Nothing is
+    read beyond a page that nobody takes.
     """
-    ended, left_open = owed_spans(debt, checkpoints)
-    for batch in _batches([*ended, *left_open]):
-        for exporter in exporters:
-            delivery = deliver(exporter, batch)
-            if delivery.fate is not Fate.DELIVERED or delivery.rejected:
-                return delivery.error or delivery.fate.value
-        place = max((span.export_place or 0 for span in batch), default=0)
-        if place:
-            confirmed(place)
-    return None
-
-
-def owed_spans(
-    debt: TraceDebt, checkpoints: Iterable[Checkpoint]
-) -> tuple[list[OwedRecord], list[OwedRecord]]:
-    """The spans that ended, in the order in which they would have left; and those that were open."""
     make = _Maker(debt)
-    ended: list[OwedRecord] = []
-    left_open: list[OwedRecord] = []
-    for checkpoint in checkpoints:
-        if checkpoint.status in (CheckpointStatus.LOST, CheckpointStatus.RUNNING):
-            left_open.append(make.record(checkpoint))
-        else:
-            ended.append(make.record(checkpoint))
-    ended.sort(key=lambda span: span.export_place or 0)
-    left_open.sort(key=lambda span: span.start_time or 0)
-    if left_open and debt.operation.stall is not None:
-        make.add_stall(left_open[-1])
-    return ended, left_open
+    problems: dict[TraceReceiver, str] = {}
+    for page in pages:
+        records = make.records(page)
+        for receiver, exporter in exporters.items():
+            if receiver not in problems and (problem := _send(exporter, records)) is not None:
+                problems[receiver] = f"{receiver.endpoint}: {problem}"
+        if len(problems) == len(exporters):
+            break
+        arrived(() if problems else page)
+    return problems
+
+
+def _send(exporter: SpanExporter, records: Sequence[OwedRecord]) -> str | None:
+    """Why they have to be sent again later; what can never arrive is left out, and no reason."""
+    left_out, problem = _sift(exporter, records)
+    if problem is None and len(left_out) == len(records) > 1:
+        return left_out[0]  # the receiver is at fault rather than each of them
+    for why in left_out:
+        logger.warning("a span of a dead run is left out: %s", why)
+    return problem
+
+
+def _sift(exporter: SpanExporter, records: Sequence[OwedRecord]) -> tuple[list[str], str | None]:
+    """For each record that cannot be digested, why; and the fault that has nothing to do with them."""
+    delivery = deliver(exporter, records)
+    if delivery.fate is Fate.DELIVERED:
+        if delivery.rejected:
+            # It will not store them at a second try either.
+            logger.warning("of a dead run's trace %s", delivery.error)
+        return [], None
+    why = delivery.error or delivery.fate.value
+    if delivery.fate is not Fate.INDIGESTIBLE:
+        return [], why
+    if len(records) == 1:
+        bare = deliver(exporter, [records[0].bare()])
+        if bare.fate is Fate.DELIVERED:
+            return [], None
+        return ([why], None) if bare.fate is Fate.INDIGESTIBLE else ([], bare.error or bare.fate.value)
+    middle = len(records) // 2
+    left_out, problem = _sift(exporter, records[:middle])
+    if problem is not None:
+        return left_out, problem
+    more, problem = _sift(exporter, records[middle:])
+    return left_out + more, problem
 
 
 class _Maker:
@@ -115,13 +149,25 @@ class _Maker:
         self._resource = Resource(attributes)
         self._scope = InstrumentationScope(semconv.SCOPE_NAME, debt.export.scope_version)
 
+    def records(self, page: Iterable[Checkpoint]) -> list[OwedRecord]:
+        """One for each; the last of those that were open has the stall."""
+        made: list[OwedRecord] = []
+        last_open: OwedRecord | None = None
+        for checkpoint in page:
+            made.append(self.record(checkpoint))
+            if checkpoint.status in _OPEN:
+                last_open = made[-1]
+        if last_open is not None:
+            self._add_stall(last_open)
+        return made
+
     def record(self, checkpoint: Checkpoint) -> OwedRecord:
         """The span as it ended, or as lost when it was seen last; the child of its marker if it has one."""
         operation = self._debt.operation
         attributes = span_attributes(checkpoint)
         status = Status(StatusCode.UNSET)
         ended_at = checkpoint.ended_at or operation.ended_at or checkpoint.started_at
-        if checkpoint.status in (CheckpointStatus.LOST, CheckpointStatus.RUNNING):
+        if checkpoint.status in _OPEN:
             attributes[semconv.SPAN_STATE] = semconv.STATE_LOST
             status = Status(StatusCode.ERROR, operation.lost_reason or "its process ended before it did")
         elif checkpoint.status is CheckpointStatus.FAILED:
@@ -152,10 +198,9 @@ class _Maker:
             end_time=ns_from_utc(max(ended_at, checkpoint.started_at)),
             instrumentation_scope=self._scope,
         )
-        record.export_place = checkpoint.export_place
         return under_its_marker(record) if is_marked else record
 
-    def add_stall(self, record: OwedRecord) -> None:
+    def _add_stall(self, record: OwedRecord) -> None:
         """The newest stall, with the stack that proves it, is on the span that stood still last."""
         stall = self._debt.operation.stall
         if stall is not None:
@@ -171,9 +216,3 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
     return SpanContext(
         int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)
     )
-
-
-def _batches(spans: Iterable[OwedRecord]) -> Iterator[list[OwedRecord]]:
-    left = iter(spans)
-    while batch := list(islice(left, _BATCH)):
-        yield batch

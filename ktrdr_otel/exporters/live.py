@@ -1,6 +1,5 @@
 """How open spans are shown to one receiver: not at all, as snapshots, or as markers. What a storage keeps decides."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -11,6 +10,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
 
 from ktrdr_otel.exporters import records
+from ktrdr_otel.exporters.marks import Marks
 from ktrdr_otel.exporters.open_spans import OpenSpans
 from ktrdr_otel.exporters.records import OwedRecord, Showing
 from ktrdr_otel.semconv import OPERATION_ID
@@ -153,10 +153,10 @@ class Markers(View):
     no receiver ever sees a child without its parent.
     """
 
-    def __init__(self, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> None:
+    def __init__(self, open_spans: OpenSpans, marks: Marks) -> None:
         self._open = open_spans
         self._marked: dict[int, Showing] = {}
-        self._told = marked  # operation and span id, for whoever has to know them after a death
+        self._told = marks  # for whoever has to know them after a death
 
     def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
         """Markers of the open spans around the batch, and what ended around it but waits behind it."""
@@ -226,17 +226,17 @@ class Markers(View):
         showing = self._marked[span_id] = Showing()
         operation_id = (span.attributes or {}).get(OPERATION_ID)
         if isinstance(operation_id, str):
-            self._told.append((operation_id, span_id))
+            self._told.add(operation_id, span_id)
         return records.marker(span, showing)
 
 
-def view_of(mode: LiveMode, open_spans: OpenSpans, marked: deque[tuple[str, int]]) -> View:
+def view_of(mode: LiveMode, open_spans: OpenSpans, marks: Marks) -> View:
     """A view for a receiver to which nothing has been shown yet."""
     match mode:
         case LiveMode.SNAPSHOT:
             return Snapshots(open_spans)
         case LiveMode.MARKERS:
-            return Markers(open_spans, marked)
+            return Markers(open_spans, marks)
         case LiveMode.OFF:
             return View()
 

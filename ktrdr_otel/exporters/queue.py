@@ -24,6 +24,7 @@ from ktrdr_otel.context import when_forked
 from ktrdr_otel.exporters.delivery import is_archive
 from ktrdr_otel.exporters.lane import DropCause, Lane, place_of
 from ktrdr_otel.exporters.live import LiveMode, view_of
+from ktrdr_otel.exporters.marks import Marks
 from ktrdr_otel.exporters.open_spans import OpenSpans
 from ktrdr_otel.exporters.receivers import receiver_of
 
@@ -113,7 +114,7 @@ class ExportQueue:
         self._is_live = live is not LiveMode.OFF
         self._progress_of: dict[int, Progress] = {}
         self._open = OpenSpans(_MOST_OPEN_TIMES * max_queue)
-        self._marked: deque[tuple[str, int]] = deque()
+        self._marked = Marks(_MOST_OPEN_TIMES * max_queue)
         self._lanes = [
             Lane(
                 exporter,
@@ -200,9 +201,9 @@ class ExportQueue:
         """Those to which spans go."""
         return [lane.exporter for lane in self._lanes]
 
-    def take_marked(self) -> list[tuple[str, int]]:
-        """Operation and id of each span of an operation that was marked since the last call."""
-        return [self._marked.popleft() for _ in range(len(self._marked))]
+    def take_marked(self, operation_id: str) -> list[int]:
+        """The id of each span of the operation that was marked since the last call."""
+        return self._marked.take(operation_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether all that waited at the call was delivered to every exporter within the time."""
@@ -261,6 +262,7 @@ class ExportQueue:
         self._inbox = deque()
         self._wake = SimpleQueue()
         self._open.forget()
+        self._marked.forget()
         self._marks = deque()
         # Another thread of the parent may have held a lock at the fork.
         self._closing_lock = threading.Lock()

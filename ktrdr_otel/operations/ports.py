@@ -18,6 +18,7 @@ from ktrdr_otel.operations.models import (
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
+from ktrdr_otel.operations.trace_export import TraceReceiver
 from ktrdr_otel.progress.events import Unit
 
 
@@ -198,24 +199,36 @@ class OperationStore(Protocol):
         """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
         ...
 
-    def traces_owed(self, *, now_ns: int) -> list[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
+    def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
         ...
 
-    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
-        """What the operation's trace owes, if it was this call that got the turn to send it."""
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
         ...
 
-    def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:
-        """Those that were open, were not given a place in the export queue, or have one beyond the confirmed."""
+    def take_trace(self, operation_id: str, *, now_ns: int, first: bool = False) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it.
+
+        Who is `first` waits for no pause, only for a request of somebody else that may be under way.
+        """
         ...
 
-    def confirm_trace(self, operation_id: str, place: int) -> None:
-        """Everything up to that place of the export queue has arrived."""
+    def owed_checkpoints(
+        self, operation_id: str, confirmed: int, *, left_open: bool, after: int, limit: int
+    ) -> list[Checkpoint]:
+        """Those that have no place in the export queue, or one beyond the confirmed, in order of sequence.
+
+        Those that death left open, or those that had ended.
+        """
         ...
 
-    def put_off_trace(self, operation_id: str, *, now_ns: int) -> None:
-        """The receiver did not take it: somebody may try again later."""
+    def spans_arrived(self, operation_id: str, sequences: Sequence[int], *, now_ns: int) -> None:
+        """The spans of those checkpoints owe nothing any more; the turn lasts a minute from now."""
+        ...
+
+    def put_off_trace(self, operation_id: str, receivers: Sequence[TraceReceiver], *, now_ns: int) -> None:
+        """Those receivers did not take it, and are owed it still: somebody may try again later."""
         ...
 
     def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import ExportLedger
+from ktrdr_otel.operations.trace_export import ExportLedger, TraceReceiver
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
@@ -39,6 +38,7 @@ logger = logging.getLogger(__name__)
 _NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
+_OWED_PAGE = 512  # as many spans as one request takes
 
 
 ProgressListener = Callable[[str, Progress], None]
@@ -298,47 +298,48 @@ class OperationsService:
                 reaped.append(judged.operation_id)
         return reaped
 
-    def traces_owed(self) -> Sequence[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
-        return self._store.traces_owed(now_ns=self._clock.wall_ns())
+    def traces_owed(self, *, due: bool = True) -> Sequence[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
+        return self._store.traces_owed(now_ns=self._clock.wall_ns(), due=due)
 
-    def take_trace(self, operation_id: str) -> TraceDebt | None:
-        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute."""
-        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns())
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
+        return self._store.trace_debt(operation_id)
 
-    def owed_checkpoints(self, operation_id: str, confirmed: int) -> Sequence[Checkpoint]:
-        """Those whose spans are not known to have arrived, by the place up to which all have."""
-        return self._store.owed_checkpoints(operation_id, confirmed)
+    def take_trace(self, operation_id: str, *, first: bool = False) -> TraceDebt | None:
+        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute.
 
-    def confirm_trace(self, operation_id: str, place: int) -> None:
-        """Everything up to that place of the export queue has arrived."""
-        self._store.confirm_trace(operation_id, place)
+        Who is `first` waits for no pause, only for a request of somebody else that may be under way.
+        """
+        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns(), first=first)
 
-    def put_off_trace(self, operation_id: str) -> None:
-        """The receiver did not take it: the next try comes after a pause that doubles with each."""
-        self._store.put_off_trace(operation_id, now_ns=self._clock.wall_ns())
+    def owed_checkpoints(self, debt: TraceDebt) -> Iterator[Sequence[Checkpoint]]:
+        """Page by page, those whose spans are not known to have arrived: what was open first, then what had ended."""
+        for left_open in (True, False):
+            after = 0
+            while page := self._store.owed_checkpoints(
+                debt.operation.operation_id,
+                debt.confirmed,
+                left_open=left_open,
+                after=after,
+                limit=_OWED_PAGE,
+            ):
+                yield page
+                after = page[-1].sequence
+
+    def spans_arrived(self, operation_id: str, checkpoints: Iterable[Checkpoint]) -> None:
+        """The spans of those checkpoints owe nothing any more; the turn lasts a minute from now."""
+        sequences = [each.sequence for each in checkpoints]
+        self._store.spans_arrived(operation_id, sequences, now_ns=self._clock.wall_ns())
+
+    def put_off_trace(self, operation_id: str, receivers: Sequence[TraceReceiver]) -> None:
+        """Those receivers did not take it, and are owed it still; the pause before the next try doubles with each."""
+        self._store.put_off_trace(operation_id, receivers, now_ns=self._clock.wall_ns())
 
     def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
-        """This process exports no more of the operation's trace, and somebody else has to complete it.
-
-        Returns within the shutdown timeout, stored or not, and never raises: a store that hangs holds nobody up.
-        """
-        leaving = threading.Thread(
-            target=self._leave_trace, args=(operation_id, ledger), name="ktrdr-otel trace", daemon=True
-        )
-        leaving.start()
-        leaving.join(self._shutdown_timeout_seconds)
-        if leaving.is_alive():
-            logger.warning("that the trace of operation %s is incomplete is not stored yet", operation_id)
-
-    def _leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
-        marked = [span_id for marked_in, span_id in ledger.take_marked() if marked_in == operation_id]
-        try:
-            self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
-        except Exception as error:
-            logger.warning(
-                "that the trace of operation %s is incomplete cannot be stored: %s", operation_id, error
-            )
+        """This process exports no more of the operation's trace, and somebody else has to complete it."""
+        marked = ledger.take_marked(operation_id)
+        self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
 
     def trace_complete(self, operation_id: str) -> None:
         """The operation's trace owes nothing any more."""

@@ -254,8 +254,8 @@ class Writer:
             confirmed = ledger.confirmed
             if confirmed != stored:
                 batch.confirmed[operation_id] = confirmed
-            for marked_in, span_id in ledger.take_marked():
-                batch.marked.setdefault(marked_in, []).append(span_id)
+            if marked := ledger.take_marked(operation_id):
+                batch.marked.setdefault(operation_id, []).extend(marked)
 
     def _logged(self) -> Iterator[Logged]:
         for logs in self._logs.values():

@@ -41,6 +41,7 @@ from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit, storable
 from ktrdr_otel.operations.trace_debts import TraceDebt
+from ktrdr_otel.operations.trace_export import TraceReceiver
 from ktrdr_otel.storage import rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
@@ -333,29 +334,38 @@ class SqlOperationStore:
             traces.owe(connection, operation_id, owed=True)
         return True
 
-    def traces_owed(self, *, now_ns: int) -> list[str]:
-        """Operations whose process can export no more, and whose trace somebody may try to complete now."""
-        return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns))]
+    def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
+        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
+        return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns, due=due))]
 
-    def take_trace(self, operation_id: str, *, now_ns: int) -> TraceDebt | None:
+    def trace_debt(self, operation_id: str) -> TraceDebt | None:
+        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
+        with self._database.reading() as connection:
+            return traces.debt_of(connection, operation_id)
+
+    def take_trace(self, operation_id: str, *, now_ns: int, first: bool = False) -> TraceDebt | None:
         """What the operation's trace owes, if it was this call that got the turn to send it."""
         with self._database.writing() as connection:
-            return traces.take_turn(connection, operation_id, now_ns=now_ns)
+            is_ours = traces.take_turn(connection, operation_id, now_ns=now_ns, first=first)
+            return traces.debt_of(connection, operation_id) if is_ours else None
 
-    def owed_checkpoints(self, operation_id: str, confirmed: int) -> list[Checkpoint]:
-        """Those that were open, were not given a place in the export queue, or have one beyond the confirmed."""
-        query = traces.owed_checkpoints_query(self._key(operation_id), confirmed)
+    def owed_checkpoints(
+        self, operation_id: str, confirmed: int, *, left_open: bool, after: int, limit: int
+    ) -> list[Checkpoint]:
+        """Those that have no place in the export queue, or one beyond the confirmed, in order of sequence."""
+        key = self._key(operation_id)
+        query = traces.owed_checkpoints_query(key, confirmed, left_open=left_open, after=after, limit=limit)
         return [rows.stored_checkpoint(operation_id, row) for row in self._read(query)]
 
-    def confirm_trace(self, operation_id: str, place: int) -> None:
-        """Everything up to that place of the export queue has arrived."""
+    def spans_arrived(self, operation_id: str, sequences: Sequence[int], *, now_ns: int) -> None:
+        """The spans of those checkpoints owe nothing any more; the turn lasts a minute from now."""
         with self._database.writing() as connection:
-            traces.confirm(connection, operation_id, place)
+            traces.arrived(connection, operation_id, sequences, now_ns=now_ns)
 
-    def put_off_trace(self, operation_id: str, *, now_ns: int) -> None:
-        """The receiver did not take it: somebody may try again later."""
+    def put_off_trace(self, operation_id: str, receivers: Sequence[TraceReceiver], *, now_ns: int) -> None:
+        """Those receivers did not take it, and are owed it still: somebody may try again later."""
         with self._database.writing() as connection:
-            traces.put_off(connection, operation_id, now_ns=now_ns)
+            traces.put_off(connection, operation_id, receivers, now_ns=now_ns)
 
     def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
         """The operation's process exports no more, and somebody has to send what comes after that place."""
@@ -367,8 +377,7 @@ class SqlOperationStore:
     def trace_complete(self, operation_id: str) -> None:
         """The operation's trace owes nothing."""
         with self._database.writing() as connection:
-            traces.owe(connection, operation_id, owed=False)
-            traces.unmark(connection, operation_id)
+            traces.complete(connection, operation_id)
 
     def watching(self) -> dict[str, Any]:
         """What a watcher process needs to write to the store by itself."""
@@ -458,6 +467,7 @@ class SqlOperationStore:
         key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
         self._close_open(connection, key, ended_ns, _STATUS_OF_OPEN[ending.status])
         connection.execute(delete(cancel_requests).where(cancel_requests.c.operation_key == key))
+        traces.expect(connection, operation_id, ended_ns=ended_ns)
 
     @staticmethod
     def _close_open(

@@ -6,9 +6,12 @@ from typing import Any, Final
 from ktrdr_otel.storage.engine import TAKE_TURN, TELL, Database
 from ktrdr_otel.storage.rows import CHECKPOINT_COLUMNS
 
+# In which only the watcher's own closer, which has the credentials, completes the trace.
+_HEAD_START_NS: Final = 20 * 10**9
 _PARTS: Final = {
     "mine": "worker_pid = :pid AND worker_pid_started_ticks = :ticks AND worker_boot_id = :boot AND status = 'running'",
     "this": "operation_id = :operation_id AND status = 'running'",
+    "head_start": str(_HEAD_START_NS),
     "columns": ", ".join(CHECKPOINT_COLUMNS),
     "as_lost": ", ".join(
         {"ended_ns": ":ended_ns", "status": "'lost'"}.get(column, column) for column in CHECKPOINT_COLUMNS
@@ -36,7 +39,7 @@ _STATEMENTS: Final[dict[str, str]] = {
         WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL ORDER BY sequence;
         DELETE FROM checkpoints
         WHERE operation_key = (SELECT key FROM operations WHERE {this}) AND ended_ns IS NULL;
-        UPDATE trace_exports SET owed = true, next_try_ns = 0, tries = 0
+        UPDATE trace_exports SET owed = true, next_try_ns = :ended_ns + {head_start}, tries = 0
         WHERE operation_key = (SELECT key FROM operations WHERE {this});
         UPDATE operations SET status = 'lost', lost_reason = :reason, ended_ns = :ended_ns, stalled = false,
         suspended = false, estimated_remaining_seconds = NULL WHERE {this}

@@ -234,10 +234,15 @@ class Watcher:
             _say(f"{reason}; its trace is left to whoever reads the store: {error}")
 
     def _close_traces(self) -> None:
-        """A normal interpreter, with the exporter and the credentials of the dead process, sends what it owed."""
+        """A normal interpreter, with the exporter and the credentials of the dead process, sends what it owed.
+
+        Before anybody else: nobody else has those credentials.
+        """
         closing = self._config["closing"]
         if closing is None:
             return
+        mine = {name: self._config[name] for name in ("boot_id", "pid", "started_ticks")}
+        told = {**closing["told"], "first_for": mine}
         with subprocess.Popen(  # noqa: S603 # our own interpreter, our own program
             [closing["python"], "-m", "ktrdr_otel.closing"],
             stdin=subprocess.PIPE,
@@ -246,7 +251,7 @@ class Watcher:
             env=closing["environment"],
             cwd="/",
         ) as started:
-            started.communicate(json.dumps(closing["told"]).encode() + b"\n")
+            started.communicate(json.dumps(told).encode() + b"\n")
 
 
 def _words(kind: str, step: dict[str, str]) -> str:

@@ -84,6 +84,13 @@ class Job:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "there\n"
 
+    def wait_until_watched(self) -> None:
+        """Its watcher has looked at it."""
+        deadline = time.monotonic() + 30
+        while not self.service.latest_samples(["job"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.service.latest_samples(["job"])
+
     def wait_until_closed(self, timeout_seconds: float = 40) -> list[Checkpoint]:
         """The operation is lost, and nothing of its trace is owed any more; its checkpoints."""
         deadline = time.monotonic() + timeout_seconds
@@ -99,8 +106,9 @@ class Job:
             }
             root_is_closed = semconv.STATE_LOST in states
         assert root_is_closed, f"the trace is not closed; {self.service.get('job').status}"
-        while time.monotonic() < deadline and self.service.take_trace("job") is not None:
+        while time.monotonic() < deadline and self.service.trace_debt("job") is not None:
             time.sleep(0.05)
+        assert self.service.trace_debt("job") is None, "the root is closed, and something is owed"
         return list(self.service.checkpoints("job", limit=1_000_000))
 
     def close(self) -> None:
@@ -220,6 +228,33 @@ def test_what_stood_still_and_was_stopped_says_where(tmp_path: Path) -> None:
         assert event.name == semconv.STALLED_EVENT
         assert ", in stuck, " in told[semconv.STALL_ACTIVITY]
         assert "stuck (" in told[semconv.STACKTRACE]
+
+
+def test_a_server_that_lacks_the_credentials_keeps_out_nobody_who_has_them(tmp_path: Path) -> None:
+    """It sees the loss at once; the watcher's closer, which has them, completes the trace, and nobody is refused."""
+    with jobs(tmp_path, LiveMode.MARKERS, [1]) as [job]:
+        job.receiver.authorization = "Bearer token"
+        job.wait_until_there()
+        stranger = {name: value for name, value in job.environment.items() if not name.startswith("OTEL_")}
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ktrdr_otel", "serve", "--port", "0", "--database", job.database],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=stranger,
+        )
+        try:
+            assert server.stdout is not None
+            assert any("http://" in line for line in server.stdout)  # it serves, and follows the store
+            job.wait_until_watched()
+            job.process.kill()
+            job.process.wait()
+            checkpoints = job.wait_until_closed()
+        finally:
+            server.terminate()
+            server.communicate()
+        trace, _ = shown(job.receiver, LiveMode.MARKERS)
+        assert disagreements(trace, LiveMode.MARKERS, checkpoints) == []
+        assert job.receiver.strangers == 0
 
 
 def test_without_a_watcher_whoever_looks_closes_the_trace(tmp_path: Path) -> None:

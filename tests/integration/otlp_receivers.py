@@ -31,7 +31,10 @@ def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
 
 
 class HttpReceiver:
-    """Takes OTLP/HTTP; `answer` decides the status and body, 200 meaning that the spans are kept."""
+    """Takes OTLP/HTTP; `answer` decides the status and body, 200 meaning that the spans are kept.
+
+    With an `authorization` it answers 401 to who does not send that, and counts them as `strangers`.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.answer: Answer = lambda spans: (200, ExportTraceServiceResponse())
@@ -39,6 +42,8 @@ class HttpReceiver:
         self.requests: list[ExportTraceServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.asked = threading.Event()
+        self.authorization: str | None = None
+        self.strangers = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,6 +79,10 @@ class HttpReceiver:
         self.asked.set()
         if handler.path != "/v1/traces":
             handler.send_error(404)
+            return
+        if self.authorization not in (None, handler.headers["authorization"]):
+            self.strangers += 1
+            handler.send_error(401)
             return
         request = ExportTraceServiceRequest.FromString(body)
         status, response = self.answer(spans_of(request))

@@ -10,6 +10,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from ktrdr_otel import semconv
 from ktrdr_otel.exporters.live import LiveMode
+from ktrdr_otel.exporters.marks import Marks
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue, _Mark
 from tests.unit.exporters.conftest import FakeClock
@@ -295,12 +296,27 @@ def test_places_are_confirmed_without_a_gap() -> None:
 
 
 def test_who_has_to_know_is_told_what_was_marked() -> None:
-    """Once for each span of an operation, in the order of the markers."""
+    """Once for each span of its own operation, in the order of the markers; those of others are left to them."""
     program = StoredProgram(LiveMode.MARKERS)
     program.begin("of nobody")
     outer = program.begin("outer", None, **{semconv.OPERATION_ID: "run"})
     inner = program.begin("inner", outer, **{semconv.OPERATION_ID: "run"})
+    elsewhere = program.begin("elsewhere", None, **{semconv.OPERATION_ID: "another store's"})
     program.end(program.begin("step", inner))
     program.turn(6)
-    assert program.queue.take_marked() == [("run", id_of(outer)), ("run", id_of(inner))]
-    assert program.queue.take_marked() == []
+    assert program.queue.take_marked("run") == [id_of(outer), id_of(inner)]
+    assert program.queue.take_marked("run") == []
+    assert program.queue.take_marked("another store's") == [id_of(elsewhere)]
+
+
+def test_what_nobody_asks_for_does_not_grow() -> None:
+    """The operation that has not been asked for the longest is forgotten, and no other."""
+    marks = Marks(most=4)
+    for number in range(100):
+        marks.add(f"of nobody {number // 2}", number)
+        marks.add("run", number)
+        assert marks.take("run") == [number]
+    marks.add("run", 100)
+    assert marks.take("of nobody 47") == []
+    assert marks.take("of nobody 49") == [98, 99]
+    assert marks.take("run") == [100]

@@ -1,7 +1,7 @@
 """The writer keeps the state whatever becomes of the rest."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,16 +105,6 @@ def test_what_a_run_taught_keeps_no_end_from_being_stored(service: OperationsSer
     assert len(service.checkpoints("one")) == 2
 
 
-class Ledger:
-    """Of an export that has got as far as its third span."""
-
-    confirmed = 3
-
-    def take_marked(self) -> Sequence[tuple[str, int]]:
-        """None."""
-        return ()
-
-
 class Slow(SqlOperationStore):
     """A store whose writes hang until they are let go, and then fail if there is a fault."""
 
@@ -157,7 +147,6 @@ def test_a_store_that_hangs_holds_up_no_begin_and_no_end(
         assert store.is_writing.wait(60)
         service.begin(replace(NEW, operation_id="two"), lambda reason: None)
         assert not service.end("one", COMPLETED)
-        service.leave_trace("one", Ledger())
         came_back.set()
 
     program = threading.Thread(target=run, daemon=True)
