@@ -1,7 +1,7 @@
 """The writer keeps the state whatever becomes of the rest."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,11 +122,6 @@ class Slow(SqlOperationStore):
             fault, self.fault = self.fault, None
             raise fault
         super().write(batch)
-
-    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
-        """Not before it is let go."""
-        assert self.go_on.wait(60)
-        super().leave_trace(operation_id, confirmed=confirmed, marked=marked)
 
 
 @pytest.mark.parametrize("fault", [None, StoreUnavailableError("the store", "away after all")])
