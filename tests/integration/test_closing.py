@@ -108,6 +108,21 @@ def test_it_goes_on_until_the_receiver_is_back(
     assert len(receiver.spans) == 2
 
 
+def test_what_is_not_due_yet_is_waited_for(
+    debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has put it off for 15 s, of which half a second is left."""
+    debts.add(at(receiver))
+    told(debts, monkeypatch)
+    now_ns = debts.service._clock.wall_ns()
+    assert debts.store.take_trace("one", now_ns=now_ns) is not None
+    debts.store.put_off_trace("one", [at(receiver)], now_ns=now_ns - 14_500_000_000)
+    assert debts.service.traces_owed() == []
+    closing.main()
+    assert not debts.are_owed
+    assert len(receiver.spans) == 2
+
+
 def test_without_a_right_of_its_own_it_waits_for_its_turn_and_no_longer_than_it_may(
     debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
