@@ -1,5 +1,6 @@
 """A server of its own for each test, and a page that nothing may go wrong in."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,8 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Watched, chromium
 from tests.browser.serving import Puppet, Server
+from tests.browser.training import start_training
 
 OpenPage = Callable[..., Watched]
+Train = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def all_read(page: Page) -> None:
@@ -92,3 +95,18 @@ def puppet(request: pytest.FixtureRequest) -> Iterator[Callable[..., Puppet]]:
         each.process.wait()
         if each.process.stdin is not None:
             each.process.stdin.close()
+
+
+@pytest.fixture
+def train(server: Server, tmp_path: Path) -> Iterator[Train]:
+    """Starts trainings that are seen by the test's server; they are gone behind the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(operation_id: str, **more: object) -> "subprocess.Popen[bytes]":
+        started.append(start_training(server.database, tmp_path, operation_id, **more))  # type: ignore[arg-type] # as it takes them
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
