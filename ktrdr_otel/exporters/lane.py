@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.exporters.debts import Debts
 from ktrdr_otel.exporters.delivery import Delivery, Fate, deliver
-from ktrdr_otel.exporters.live import Answer, Describe, View
+from ktrdr_otel.exporters.live import KNOWN_AFTER_NS, Answer, Describe, View
 from ktrdr_otel.exporters.places import Places
 from ktrdr_otel.exporters.records import OwedRecord, Showing
 
@@ -73,6 +73,9 @@ class Lane:
         self._failures_in_a_row = 0
         self._not_before_ns = 0
         self._is_concluded = False
+        self._ready = max_batch  # of what is pending, so many may leave; the rest waits for
+        self._waits_for: ReadableSpan | None = None  # an open span to end or to be known
+        self._all_known_ns = 0  # whoever waits for what began by then does so at his own risk
         self._outage_since_ns: int | None = None
         self._dropped_before_outage = 0
 
@@ -119,18 +122,20 @@ class Lane:
 
     def wait_ns(self) -> int | None:
         """Nanoseconds until something should be sent, None when nothing waits."""
-        waits = [self._debts.due_ns()]
+        now_ns = self._clock.wall_ns()
+        waits = [self._debts.due_ns(), self.view.due_ns(now_ns)]
         if self.pending:
-            waits.append(0)
-        waits.append(self.view.due_ns(self._clock.wall_ns()))
+            waits.append(self._held_for_ns(now_ns))
         soonest = min((wait for wait in waits if wait is not None), default=None)
         if soonest is None:
             return None
         return max(soonest, self._not_before_ns - self._clock.monotonic_ns(), 0)
 
     def try_now(self) -> None:
-        """What earlier failures hold back is tried at the next turn."""
+        """What is held back, for whatever reason, is tried at the next turn."""
         self._not_before_ns = 0
+        self._waits_for = None
+        self._all_known_ns = self._clock.wall_ns()
         self._debts.retry()
 
     def conclude(self, left_open: Sequence[ReadableSpan]) -> None:
@@ -145,7 +150,7 @@ class Lane:
     def send(self, describe: Describe) -> None:
         """The oldest batch is settled, or waits for its next attempt; then what is open is shown."""
         self._take_up()
-        if self.pending:
+        if self.pending and self._ready:
             self._send_batch()
         may_show = not self.closed and not self._is_concluded
         if may_show and self._not_before_ns <= self._clock.monotonic_ns():
@@ -172,20 +177,46 @@ class Lane:
             if self.closed:
                 return
             self.pending.extend(self._debts.take_due())
+            self._ready, self._waits_for = self._max_batch, None
             if self._is_concluded:
                 return
-            self.pending.extendleft(reversed(self.view.markers_due(self._clock.wall_ns())))
-            head = list(islice(self.pending, self._max_batch))
-            behind = list(islice(self.pending, self._max_batch, None))
+            now_ns = self._clock.wall_ns()
+            self.pending.extendleft(reversed(self.view.markers_due(now_ns)))
+            self._hold(now_ns)
+            head = list(islice(self.pending, self._ready))
+            behind = list(islice(self.pending, self._ready, None))
             leading = self.view.leading(head, behind)
             if leading.waiting:
                 moved = {id(record) for record in leading.waiting}
                 left = [record for record in self.pending if id(record) not in moved]
                 self.pending = deque([*leading.waiting, *left])
             self.pending.extendleft(reversed(leading.markers))
+            self._ready += len(leading.markers) + len(leading.waiting)
+            if self._ready > self._max_batch:
+                self._ready, self._waits_for = self._max_batch, None
+
+    def _hold(self, now_ns: int) -> None:
+        """What has to wait does so, and all behind it, unless so much waits that some of it would be lost."""
+        if self._is_pressed():
+            return
+        known_ns = max(now_ns - KNOWN_AFTER_NS, self._all_known_ns)
+        held = self.view.first_held(self.pending, self._max_batch, known_ns, now_ns)
+        if held is not None:
+            self._ready, self._waits_for = held
+
+    def _held_for_ns(self, now_ns: int) -> int:
+        """How much longer what is held has to wait."""
+        if self._waits_for is None or self._waits_for.end_time is not None or self._is_pressed():
+            return 0
+        left_ns = (self._waits_for.start_time or 0) + KNOWN_AFTER_NS - now_ns
+        return left_ns if 0 < left_ns <= KNOWN_AFTER_NS else 0  # more is left where the clock was set back
+
+    def _is_pressed(self) -> bool:
+        """Whether so much waits that whatever delays it may cost some of it."""
+        return len(self.pending) > self._max_queue // 2
 
     def _send_batch(self) -> None:
-        batch = list(islice(self.pending, self._max_batch))
+        batch = list(islice(self.pending, self._ready))
         delivery = self._deliver(batch)
         if self.closed:  # given up meanwhile, and counted
             return
@@ -218,7 +249,7 @@ class Lane:
 
     def _show(self, describe: Describe) -> None:
         """What is open is sent as it is now, unless so much waits that it would be in the way."""
-        if len(self.pending) > self._max_queue // 2:
+        if self._is_pressed():
             return
         snapshots = self.view.snapshots_due(self._clock.wall_ns(), describe, self._max_batch)
         if not snapshots:

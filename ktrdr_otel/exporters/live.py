@@ -1,8 +1,9 @@
 """How open spans are shown to one receiver: not at all, as snapshots, or as markers. What a storage keeps decides."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from itertools import islice
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,6 +20,7 @@ _SECOND_NS: Final = 1_000_000_000
 SNAPSHOT_AFTER_NS: Final = 1 * _SECOND_NS  # shorter spans are seen when they end
 SNAPSHOT_EVERY_NS: Final = 5 * _SECOND_NS
 MARKER_AFTER_NS: Final = 5 * _SECOND_NS
+KNOWN_AFTER_NS: Final = 1 * _SECOND_NS  # four times what an operation's store may be behind
 
 # What is known of a span's progress beside its own attributes; called by the exporter thread.
 Describe = Callable[[ReadableSpan], Mapping[str, AttributeValue]]
@@ -50,6 +52,15 @@ class Leading:
 
 class View:
     """What one receiver has been shown of the open spans, here nothing; used by the exporter thread alone."""
+
+    def first_held(
+        self, pending: Iterable[ReadableSpan], most: int, known_ns: int, now_ns: int
+    ) -> tuple[int, ReadableSpan] | None:
+        """The first of `most` records that has to wait, and the open span around it that it waits for.
+
+        That is one whose store need not know it yet: it began after `known_ns`, and not after `now_ns`.
+        """
+        return None
 
     def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
         """What the receiver needs so that no parent of the batch is missing."""
@@ -158,30 +169,32 @@ class Markers(View):
         self._marked: dict[int, Showing] = {}
         self._told = marks  # for whoever has to know them after a death
 
+    def first_held(
+        self, pending: Iterable[ReadableSpan], most: int, known_ns: int, now_ns: int
+    ) -> tuple[int, ReadableSpan] | None:
+        """The first that would bring the marker of a span of an operation whose store may not know the span.
+
+        After a death nobody could close such a marker.
+        """
+        ended = _Ended(pending)
+        for index, span in enumerate(islice(pending, most)):
+            for outer in self._around(span, ended):
+                is_young = outer.end_time is None and known_ns < (outer.start_time or 0) <= now_ns
+                if is_young and OPERATION_ID in (outer.attributes or {}):
+                    return index, outer
+        return None
+
     def leading(self, batch: Sequence[ReadableSpan], behind: Sequence[ReadableSpan]) -> Leading:
         """Markers of the open spans around the batch, and what ended around it but waits behind it."""
         markers: list[OwedRecord] = []
         waiting: list[ReadableSpan] = []
-        behind_by_id: dict[int, ReadableSpan] | None = None
+        ended = _Ended(behind)
         for span in batch:
-            parent = span.parent
-            around: list[ReadableSpan] = []
-            pulled: list[ReadableSpan] = []
-            while parent is not None and parent.span_id not in self._marked:
-                outer: ReadableSpan | None = self._open.get(parent.span_id)
-                if outer is not None:
-                    around.append(outer)
-                elif behind:
-                    if behind_by_id is None:
-                        behind_by_id = {_id(each.context): each for each in behind}
-                    outer = behind_by_id.pop(parent.span_id, None)
-                    if outer is not None:
-                        pulled.append(outer)
-                if outer is None:
-                    break
-                parent = outer.parent
-            markers += [self._mark(each) for each in reversed(around)]
-            waiting += reversed(pulled)
+            for outer in reversed(self._around(span, ended)):
+                if self._is_open(outer):
+                    markers.append(self._mark(outer))
+                else:
+                    waiting.append(outer)
         return Leading(markers, waiting)
 
     def markers_due(self, now_ns: int) -> Sequence[OwedRecord]:
@@ -221,6 +234,21 @@ class Markers(View):
         ]
         return max(0, min(waits)) if waits else None
 
+    def _around(self, span: ReadableSpan, ended: "_Ended") -> list[ReadableSpan]:
+        """What is around the span and was not marked, innermost first: open, or taken from what has ended."""
+        found: dict[int, ReadableSpan] = {}
+        parent = span.parent
+        while parent is not None and parent.span_id not in self._marked and parent.span_id not in found:
+            outer = self._open.get(parent.span_id) or ended.take(parent.span_id)
+            if outer is None:
+                break
+            found[parent.span_id] = outer
+            parent = outer.parent
+        return list(found.values())
+
+    def _is_open(self, span: ReadableSpan) -> bool:
+        return self._open.get(_id(span.context)) is span
+
     def _mark(self, span: ReadableSpan) -> OwedRecord:
         span_id = _id(span.context)
         showing = self._marked[span_id] = Showing()
@@ -228,6 +256,20 @@ class Markers(View):
         if isinstance(operation_id, str):
             self._told.add(operation_id, span_id)
         return records.marker(span, showing)
+
+
+class _Ended:
+    """Records that wait, by span id; each is given away once."""
+
+    def __init__(self, records: Iterable[ReadableSpan]) -> None:
+        self._records = records
+        self._by_id: dict[int, ReadableSpan] | None = None  # most batches ask for none
+
+    def take(self, span_id: int) -> ReadableSpan | None:
+        """The record, unless somebody has it."""
+        if self._by_id is None:
+            self._by_id = {_id(each.context): each for each in self._records}
+        return self._by_id.pop(span_id, None)
 
 
 def view_of(mode: LiveMode, open_spans: OpenSpans, marks: Marks) -> View:

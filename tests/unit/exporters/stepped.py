@@ -1,5 +1,6 @@
 """A program whose spans, clock and exporter thread all stand still until a test moves them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry import trace
@@ -10,7 +11,7 @@ from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue
 from tests.unit.exporters.conftest import FakeClock
-from tests.unit.exporters.storages import Seen, id_of, plain
+from tests.unit.exporters.storages import Answer, Seen, Storage, id_of, plain
 
 ROOM = 1000
 
@@ -74,3 +75,16 @@ class Program:
     def plain_trace(self) -> dict[int, Seen]:
         """What a plain export would have shown."""
         return {span_id: plain(span) for span_id, span in self.ended.items()}
+
+
+class StoredProgram(Program):
+    """A program whose spans go to a storage that answers as it is told."""
+
+    def __init__(self, mode: LiveMode, answers: Sequence[Answer] = (), **limits: int) -> None:
+        self.storage = Storage(answers)
+        super().__init__(mode, self.storage, **limits)
+
+    def conclude(self) -> None:
+        """The storage answers again."""
+        self.storage.answers.clear()
+        super().conclude()

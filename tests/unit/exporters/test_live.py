@@ -14,7 +14,7 @@ from ktrdr_otel.exporters.marks import Marks
 from ktrdr_otel.exporters.processor import ExportProcessor
 from ktrdr_otel.exporters.queue import ExportQueue, _Mark
 from tests.unit.exporters.conftest import FakeClock
-from tests.unit.exporters.stepped import Program
+from tests.unit.exporters.stepped import StoredProgram
 from tests.unit.exporters.storages import (
     Answer,
     Storage,
@@ -24,20 +24,6 @@ from tests.unit.exporters.storages import (
     plain,
     state_of,
 )
-
-
-class StoredProgram(Program):
-    """A program whose spans go to a storage that answers as it is told."""
-
-    def __init__(self, mode: LiveMode, answers: Sequence[Answer] = (), **limits: int) -> None:
-        self.storage = Storage(answers)
-        super().__init__(mode, self.storage, **limits)
-
-    def conclude(self) -> None:
-        """The storage answers again."""
-        self.storage.answers.clear()
-        super().conclude()
-
 
 LIVE = [LiveMode.SNAPSHOT, LiveMode.MARKERS]
 ANSWERS = st.lists(st.sampled_from(Answer), max_size=30)
@@ -50,7 +36,9 @@ def run(program: StoredProgram, steps: Sequence[tuple[int, int, float]]) -> None
     for what, which, seconds in steps:
         chosen = program.open[which % len(program.open)] if program.open else None
         if what <= 1 or chosen is None:
-            program.begin(f"span {len(program.ended) + len(program.open)}", chosen)
+            number = len(program.ended) + len(program.open)
+            of_operation = {semconv.OPERATION_ID: "run"} if number % 2 else {}
+            program.begin(f"span {number}", chosen, **of_operation)
         elif what == 2:
             program.end(chosen)
         elif what == 3:
