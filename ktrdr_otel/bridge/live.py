@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol
 
 from ktrdr_otel import semconv
+from ktrdr_otel.bridge.open_units import OpenUnits
 from ktrdr_otel.bridge.report import Report
 from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
+from ktrdr_otel.bridge.silence import Silence, longest_gap
 from ktrdr_otel.bridge.training_bridge import TrainingProgressBridge
 from ktrdr_otel.bridge.units import rows_of, unit_of_checkpoint
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import Clock, isoformat, utc_from_ns
 from ktrdr_otel.context import ActiveOperation
-from ktrdr_otel.events import add_event
-from ktrdr_otel.operations.allowances import NOTHING_LEARNED, Allowance, Allowances
-from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_open, kind_of_row
+from ktrdr_otel.operations.allowances import NOTHING_LEARNED, Allowances
+from ktrdr_otel.operations.durations import Kind, kind_of, kind_of_row
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.operations.step_row import ENDED, STARTED, TYPE, StepRow
 from ktrdr_otel.progress.estimate import Pace
@@ -28,8 +29,6 @@ from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.tracking import Track
 
 logger = logging.getLogger(__name__)
-
-_LONGEST_LOOK_NS = 1_000_000_000
 
 
 class Listener(Protocol):
@@ -113,18 +112,15 @@ class LiveOperation:
         self._clock = clock
         self._pace = Pace(service.durations())
         self._status = OperationStatus.RUNNING
-        self._open: dict[int, Unit] = {}
+        self._open = OpenUnits(allowances)
         self._loop_counts: dict[int, int] = {}
         self._latest: Unit | None = None  # begun, and not told to the bridge yet
         self._last_progress_ns: int | None = None
-        self._allowances = allowances
         self._least_ns = allowances.least_ns
         self._pulse = pulse
-        self._moved_ns = clock.monotonic_ns()
-        self._allowed_seconds: float | None = None
-        self._quiet_since_ns = self._settled_ns = self._moved_ns
-        self._quiet_ns = 0  # seen without a movement
-        self._stopped_ns = 0  # for how long the process had been stopped when it moved last
+        self._silence = Silence(
+            new.operation_id, active, clock=clock, pulse=pulse, step=lambda: self._bridge.message
+        )
         self._failed_at: str | None = None
         self._changed = True
         self.told: Progress | None = None  # the state that was recorded last; for readers in other threads
@@ -136,8 +132,8 @@ class LiveOperation:
         """A span of the operation has been opened."""
         if not self._planned and unit.progress_type is not None:
             self._widen_plan(unit)
-        self._open[unit.span_id] = unit
-        self._moved(unit.seen_monotonic_ns)
+        self._open.add(unit)
+        self._silence.ends(unit.seen_monotonic_ns)
         self._service.record(unit)
         self._report.updated_at(unit.seen_monotonic_ns)
         self._changed = True
@@ -151,7 +147,7 @@ class LiveOperation:
 
     def take_open(self, span_id: int) -> Unit | None:
         """The open unit of that span, which from now on is not open any more; None if there is none."""
-        return self._open.pop(span_id, None)
+        return self._open.take(span_id)
 
     @property
     def passes_units(self) -> bool:
@@ -166,10 +162,10 @@ class LiveOperation:
         # Before anything else: what is at fault in one of them is at fault here, and nothing has been counted.
         rows = rows_of(checkpoints, self.operation_id)
         first, last = checkpoints[0], checkpoints[-1]
-        before_ns = self._moved_ns
-        self._moved(first.began_monotonic_ns)
+        before_ns = self._silence.since_ns
+        self._silence.ends(first.began_monotonic_ns)
         self._judge_longest(checkpoints, before_ns)
-        self._moved_ns = max(last.ended_monotonic_ns, self._moved_ns)
+        self._silence.goes_on_from(last.ended_monotonic_ns)
         self._latest = unit_of_checkpoint(last, self.operation_id)
         self._last_progress_ns = last.ended_ns
         self._report.updated_by(checkpoints)
@@ -185,7 +181,7 @@ class LiveOperation:
 
     def finished(self, unit: Unit) -> None:
         """A span of the operation has ended."""
-        if not self._planned and self._is_nested(unit):
+        if not self._planned and self._open.is_nested(unit):
             self._end(unit, counts=False)
         else:
             self._end(unit)
@@ -197,11 +193,12 @@ class LiveOperation:
         if unit.error is not None and self._failed_at is None and unit.progress_type is not None:
             self._failed_at = describe(unit.progress_type, unit.context)
         done = unit.is_finished_work
-        if self._allowed_seconds is None and unit.seen_monotonic_ns - self._moved_ns > self._least_ns:
+        silence = self._silence
+        if silence.allowed_seconds is None and unit.seen_monotonic_ns - silence.since_ns > self._least_ns:
             # Nobody could look since it has begun.
             self._tell_latest()
-            self._allowed_seconds = self._allowed_with([unit])
-        self._moved(unit.seen_monotonic_ns)
+            silence.allowed_seconds = self._open.allowed_seconds_with([unit])
+        silence.ends(unit.seen_monotonic_ns)
         if done:
             self._pace.finished(unit, kind_of(unit) if self._pace.knows_earlier_runs else None)
             self._last_progress_ns = unit.ended_ns
@@ -233,7 +230,7 @@ class LiveOperation:
         self._loop_counts[id(loop)] = loop.count
         self._tell_latest()
         tick = _tick_of(loop, self.operation_id, seen_ns)
-        self._moved(seen_ns)
+        self._silence.ends(seen_ns)
         if tick.epoch_index is None and not self._planned and loop.total is not None:
             self._plan.expect(tick.unit, loop.total)
             self._bridge.adopt(self._plan)
@@ -266,10 +263,10 @@ class LiveOperation:
                         "message": progress.message,
                         "allowance_seconds": progress.allowance_seconds,
                         "slow_after_seconds": progress.slow_after_seconds,
-                        "hold_seconds": self._held_seconds(),
+                        "hold_seconds": self._open.held_seconds(),
                     }
                 )
-        self._say_stalled()
+        self._silence.look()
 
     def forgo(self, progress_type: str) -> None:
         """The rest of the units of that type will not come."""
@@ -279,8 +276,8 @@ class LiveOperation:
     def progress(self) -> Progress:
         """Where the operation is."""
         bridge = self._bridge
-        allowance = self._allowance()
-        self._allowed_seconds = allowance.seconds
+        allowance = self._open.allowance()
+        self._silence.allowed_seconds = allowance.seconds
         return Progress(
             phase=bridge.phase or None,
             percentage=bridge.percentage,
@@ -291,70 +288,19 @@ class LiveOperation:
             items_planned=self._plan.planned or None,
             estimated_remaining_seconds=self._remaining_seconds(),
             phases=self._plan.by_phase(),
-            moved_monotonic_ns=self._moved_ns,
+            moved_monotonic_ns=self._silence.since_ns,
             allowance_seconds=allowance.seconds,
             slow_after_seconds=allowance.slow_after_seconds,
         )
 
-    def _allowance(self) -> Allowance:
-        """What may pass now: the most generous allowance of the units that are open."""
-        under_way = [unit for unit in self._open.values() if unit.progress_type is not None]
-        if not under_way:
-            return self._allowances.unknown
-        return max((self._allowance_of(unit) for unit in under_way), key=lambda each: each.seconds)
-
-    def _allowed_with(self, ended: Iterable[Unit]) -> float:
-        """What was allowed in seconds while those were open too."""
-        open_too = (unit for unit in self._open.values() if unit.progress_type is not None)
-        return max(self._allowance_of(unit).seconds for unit in (*ended, *open_too))
-
-    def _held_seconds(self) -> float:
-        """What an open hold allows, to whatever happens inside it."""
-        holds = [unit for unit in self._open.values() if unit.progress_type == semconv.HOLD]
-        return max((self._allowance_of(unit).seconds for unit in holds), default=0.0)
-
-    def _allowance_of(self, unit: Unit) -> Allowance:
-        if unit.progress_type == semconv.HOLD:
-            seconds = unit.context.get("allowance_seconds")
-            return Allowance(seconds, None) if isinstance(seconds, float) else self._allowances.unknown
-        kind = kind_of_open(unit)
-        return self._allowances.unknown if kind is None else self._allowances.of(kind)
-
-    def _moved(self, at_ns: int) -> None:
-        """Something has begun, ended or ticked: what was silent for too long until then was a stall."""
-        before, self._moved_ns = self._moved_ns, max(at_ns, self._moved_ns)
-        if self._pulse is not None:
-            # Also for spans that no processor was called for, whose steps nobody has written there.
-            self._pulse.tick()
-        allowed, self._allowed_seconds = self._allowed_seconds, None
-        if allowed is not None:
-            self._judge(before, at_ns, allowed)
-
-    def _judge(self, since_ns: int, until_ns: int, allowed_seconds: float) -> None:
-        """A silence that was too long was a stall, but for the time for which the process was stopped."""
-        if (until_ns - since_ns) / 1e9 > allowed_seconds:
-            stopped_ns = 0 if self._pulse is None else self._pulse.stopped_ns - self._stopped_ns
-            if (until_ns - since_ns - stopped_ns) / 1e9 > allowed_seconds:
-                self._on_stall(since_ns, until_ns)
-
     def _judge_longest(self, checkpoints: Sequence[Checkpoint], before_ns: int) -> None:
         """A stall may lie behind all of them, by a call that let no thread of ours look."""
-        longest = max(checkpoints, key=lambda each: each.ended_monotonic_ns - each.began_monotonic_ns)
-        began_ns, ended_ns = longest.began_monotonic_ns, longest.ended_monotonic_ns
-        if ended_ns - began_ns <= self._least_ns:
-            return
-        # What began or ended inside it, in it or beside it, moved too.
-        moves = {before_ns, *(each.began_monotonic_ns for each in checkpoints)}
-        moves.update(each.ended_monotonic_ns for each in checkpoints)
-        moves = {at_ns for at_ns in moves if began_ns <= at_ns <= ended_ns}
-        since_ns, until_ns = max(pairwise(sorted(moves)), key=lambda gap: gap[1] - gap[0])
-        silent = [
-            unit_of_checkpoint(each, self.operation_id)
-            for each in checkpoints
-            if each.began_monotonic_ns <= since_ns and each.ended_monotonic_ns >= until_ns
-        ]
-        route_started(self._bridge, silent[0])  # of several the innermost, which has ended first
-        self._judge(since_ns, until_ns, self._allowed_with(silent))
+        gap = longest_gap(checkpoints, before_ns, self._least_ns)
+        if gap is not None:
+            since_ns, until_ns, ended = gap
+            silent = [unit_of_checkpoint(each, self.operation_id) for each in ended]
+            route_started(self._bridge, silent[0])
+            self._silence.judge(since_ns, until_ns, self._open.allowed_seconds_with(silent))
 
     def status(self) -> dict[str, Any]:
         """The state for whoever asks in the process; the keys are `Observation.status`'s."""
@@ -395,40 +341,6 @@ class LiveOperation:
         self._tell(lambda listener: listener.status_changed(self.operation_id, status, progress, error))
         return progress
 
-    def _on_stall(self, since_ns: int, until_ns: int) -> None:
-        """The trace says it too: as events of the root, the only span that is surely still open."""
-        root = self._active.root
-        now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        message = self._bridge.message or "what comes before its first step"
-        seconds = (until_ns - since_ns) / 1e9
-        logger.warning("operation %s stood still for %.1f s in %s", self.operation_id, seconds, message)
-        if root is not None:
-            for name, at_ns in ((semconv.STALLED_EVENT, since_ns), (semconv.RESUMED_EVENT, until_ns)):
-                told_at = wall_ns - (now_ns - at_ns)
-                add_event(root.span, name, {semconv.PROGRESS_MESSAGE: message}, at_ns=told_at)
-
-    def _say_stalled(self) -> None:
-        """The program's own log says it once while it lasts, where a thread of ours can run."""
-        now_ns = self._clock.monotonic_ns()
-        if self._moved_ns != self._quiet_since_ns:
-            self._quiet_since_ns, self._quiet_ns, self._settled_ns = self._moved_ns, 0, now_ns
-            if self._pulse is not None:
-                self._stopped_ns = self._pulse.stopped_ns
-        before_ns = self._quiet_ns
-        gap_ns, self._settled_ns = now_ns - self._settled_ns, now_ns
-        # A longer gap is no silence that was seen: the process was stopped, or nobody but one thread could run.
-        if gap_ns <= _LONGEST_LOOK_NS:
-            self._quiet_ns += gap_ns
-        allowed = self._allowed_seconds
-        if allowed is not None and before_ns / 1e9 <= allowed < self._quiet_ns / 1e9:
-            message = self._bridge.message or "what comes before its first step"
-            logger.warning(
-                "operation %s is stalled: it has not moved for %.1f s in %s",
-                self.operation_id,
-                self._quiet_ns / 1e9,
-                message,
-            )
-
     def _remaining_seconds(self) -> float | None:
         if self._status.is_terminal or not self._bridge.has_plan:
             return None
@@ -440,18 +352,10 @@ class LiveOperation:
         The steps of a training have the seed's own percentages, which need no plan.
         """
         total = unit.context.get("total") or unit.context.get("total_epochs")
-        if isinstance(total, int) and unit.progress_type is not None and not self._is_nested(unit):
+        if isinstance(total, int) and unit.progress_type is not None and not self._open.is_nested(unit):
             self._plan.expect(unit.progress_type, total)
             if unit.progress_type not in PHASE_OF_TYPE:
                 self._bridge.adopt(self._plan)
-
-    def _is_nested(self, unit: Unit) -> bool:
-        parent = unit.parent_span_id
-        while parent is not None and (outer := self._open.get(parent)) is not None:
-            if outer.progress_type is not None:
-                return True
-            parent = outer.parent_span_id
-        return False
 
     def _tell(self, call: Callable[[Listener], None]) -> None:
         for listener in list(self._listeners):
