@@ -1,48 +1,24 @@
 """Operations in a SQL database."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    ScalarSelect,
-    Select,
-    Table,
-    Text,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    text,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, Select, Table, delete, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.errors import OperationExistsError, UnknownOperationError
-from ktrdr_otel.operations.allowances import p99_seconds
-from ktrdr_otel.operations.durations import Cells, Kind, means
+from ktrdr_otel.operations.durations import Kind
 from ktrdr_otel.operations.logs import LogLine, by_operation
-from ktrdr_otel.operations.models import (
-    Checkpoint,
-    CheckpointStatus,
-    Ending,
-    NewOperation,
-    OperationStatus,
-)
+from ktrdr_otel.operations.models import Checkpoint, NewOperation, OperationStatus
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
-from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit, storable
+from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceReceiver
-from ktrdr_otel.storage import rows, traces
+from ktrdr_otel.storage import endings, learned, rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
 from ktrdr_otel.storage.engine import Database
@@ -54,6 +30,7 @@ from ktrdr_otel.storage.evidence import (
     stored_line,
     stored_sample,
 )
+from ktrdr_otel.storage.queries import checkpoints_query, steps_query
 from ktrdr_otel.storage.tables import (
     cancel_requests,
     checkpoints,
@@ -106,11 +83,11 @@ class SqlOperationStore:
             for operation_id, logged in by_operation(batch.logs).items():
                 self._evidence.keep(connection, self._key_of(connection, operation_id), logged)
             for operation_id, progress in batch.progress.items():
-                self._update(connection, operation_id, rows.progress_values(progress))
+                endings.set_values(connection, operation_id, rows.progress_values(progress))
             for operation_id, (kind, name) in batch.names.items():
-                self._update(connection, operation_id, {"operation_type": kind, "name": name})
+                endings.set_values(connection, operation_id, {"operation_type": kind, "name": name})
             for operation_id, ending in batch.endings.items():
-                self._write_ending(connection, operation_id, ending)
+                endings.end(connection, operation_id, ending)
             if batch.beating:
                 mine = operations.c.operation_id.in_(batch.beating)
                 connection.execute(
@@ -131,7 +108,7 @@ class SqlOperationStore:
                 traces.confirm(connection, operation_id, place)
             for operation_id, span_ids in batch.marked.items():
                 traces.mark(connection, operation_id, span_ids)
-            self._learn(connection, cells)
+            learned.learn(connection, self._upsert(durations), cells)
 
     def get(self, operation_id: str) -> Stored:
         """The operation; raises `UnknownOperationError`."""
@@ -273,66 +250,18 @@ class SqlOperationStore:
 
     def durations(self) -> dict[Kind, float]:
         """Mean seconds per kind of unit, from completed operations."""
-        query = select(
-            durations.c.progress_type,
-            durations.c.item,
-            durations.c.timeframe,
-            func.sum(durations.c.units).label("units"),
-            func.sum(durations.c.total_ns).label("total_ns"),
-        ).group_by(durations.c.progress_type, durations.c.item, durations.c.timeframe)
-        return means(
-            {
-                (row["progress_type"], row["item"] or None, row["timeframe"] or None): (
-                    int(row["units"]),
-                    int(row["total_ns"]),
-                )
-                for row in self._read(query)
-            }
-        )
+        return learned.means_of(self._read(learned.totals_query()))
 
     def p99_seconds(self) -> dict[Kind, float]:
         """The 99th percentile of seconds per kind of unit, from completed operations."""
-        query = select(
-            durations.c.progress_type,
-            durations.c.item,
-            durations.c.timeframe,
-            durations.c.bucket,
-            durations.c.units,
-        )
-        return p99_seconds(
-            (
-                (row["progress_type"], row["item"] or None, row["timeframe"] or None),
-                int(row["bucket"]),
-                int(row["units"]),
-            )
-            for row in self._read(query)
-        )
+        return learned.p99_of(self._read(learned.buckets_query()))
 
     def mark_lost(self, operation_id: str, *, reason: str, ended_ns: int, heartbeat_ns: int) -> bool:
         """Whether it was this call that declared the operation lost: it ran, and had no heartbeat since that one."""
-        lost = (
-            update(operations)
-            .where(
-                operations.c.operation_id == operation_id,
-                operations.c.status == OperationStatus.RUNNING.value,
-                operations.c.heartbeat_ns == heartbeat_ns,
-            )
-            .values(
-                status=OperationStatus.LOST.value,
-                lost_reason=storable(reason),
-                ended_ns=ended_ns,
-                stalled=False,
-                suspended=False,
-                estimated_remaining_seconds=None,
-            )
-        )
         with self._database.writing(durable=True) as connection:
-            if connection.execute(lost).rowcount == 0:
-                return False
-            key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
-            self._close_open(connection, key, ended_ns, CheckpointStatus.LOST)
-            traces.owe(connection, operation_id, owed=True)
-        return True
+            return endings.lose(
+                connection, operation_id, reason=reason, ended_ns=ended_ns, heartbeat_ns=heartbeat_ns
+            )
 
     def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
         """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
@@ -434,113 +363,6 @@ class SqlOperationStore:
                 self._key_of(connection, operation_id)
             self._insert.run(connection, [(self._keys[step[OPERATION]], *step[1:]) for step in steps])
 
-    def _update(self, connection: Connection, operation_id: str, values: Mapping[str, Any]) -> None:
-        kept = {
-            # Columns of JSON are written in ASCII, whatever is in them.
-            column: value if isinstance(value, dict | list) else storable(value)
-            for column, value in values.items()
-        }
-        connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
-
-    def _write_ending(self, connection: Connection, operation_id: str, ending: Ending) -> None:
-        ended_ns = ns_from_utc(ending.ended_at)
-        values = rows.progress_values(ending.progress)
-        values.update(
-            status=ending.status.value,
-            ended_ns=ended_ns,
-            estimated_remaining_seconds=None,
-            stalled=False,
-            suspended=False,
-            lost_reason=None,  # where somebody had taken it for dead
-        )
-        if ending.error is not None:
-            error = ending.error
-            values.update(
-                error_type=error.type,
-                error_message=error.message,
-                error_step=error.step,
-                error_traceback=error.traceback,
-            )
-        if ending.reason is not None:
-            values["cancel_reason"] = ending.reason
-        self._update(connection, operation_id, values)
-        key = select(operations.c.key).where(operations.c.operation_id == operation_id).scalar_subquery()
-        self._close_open(connection, key, ended_ns, _STATUS_OF_OPEN[ending.status])
-        connection.execute(delete(cancel_requests).where(cancel_requests.c.operation_key == key))
-        traces.expect(connection, operation_id, ended_ns=ended_ns)
-
-    @staticmethod
-    def _close_open(
-        connection: Connection, key: ScalarSelect[Any], ended_ns: int, status: CheckpointStatus
-    ) -> None:
-        """What was open takes a new place as ended: who reads on from a cursor hears of it."""
-        still_open = (checkpoints.c.operation_key == key, checkpoints.c.ended_ns.is_(None))
-        ended = {"ended_ns": literal(ended_ns, BigInteger), "status": literal(status.value, Text)}
-        copied: list[Any] = [ended.get(name, checkpoints.c[name]) for name in rows.CHECKPOINT_COLUMNS]
-        copies = select(*copied).where(*still_open).order_by(checkpoints.c.sequence)
-        connection.execute(insert(checkpoints).from_select(list(rows.CHECKPOINT_COLUMNS), copies))
-        connection.execute(delete(checkpoints).where(*still_open))
-
-    def _learn(self, connection: Connection, cells: Cells) -> None:
-        values = [
-            {
-                "progress_type": storable(kind),
-                "item": storable(item or ""),
-                "timeframe": storable(timeframe or ""),
-                "bucket": bucket,
-                "units": units,
-                "total_ns": total_ns,
-            }
-            for ((kind, item, timeframe), bucket), (units, total_ns) in cells.items()
-        ]
-        if not values:
-            return
-        statement = self._upsert(durations)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(durations.primary_key.columns),
-                set_={
-                    "units": durations.c.units + statement.excluded.units,
-                    "total_ns": durations.c.total_ns + statement.excluded.total_ns,
-                },
-            ),
-            values,
-        )
-
     def _read(self, query: Select[Any]) -> Sequence[Any]:
         with self._database.reading() as connection:
             return connection.execute(query).mappings().all()
-
-
-_STATUS_OF_OPEN = {
-    OperationStatus.COMPLETED: CheckpointStatus.COMPLETED,
-    OperationStatus.CANCELLED: CheckpointStatus.CANCELLED,
-    OperationStatus.FAILED: CheckpointStatus.FAILED,
-    OperationStatus.LOST: CheckpointStatus.LOST,
-}
-
-
-def checkpoints_query(operation_key: int, *, after: int, limit: int) -> Select[Any]:
-    """The hot query of everyone who follows an operation; its plan is guarded by a test."""
-    return (
-        select(checkpoints)
-        .where(checkpoints.c.operation_key == operation_key, checkpoints.c.sequence > after)
-        .order_by(checkpoints.c.sequence)
-        .limit(limit)
-    )
-
-
-def steps_query(operation_key: int | None, *, after: int, limit: int) -> Select[Any]:
-    """The hot query of the streams: what has been finished since, of one operation or of all."""
-    query = (
-        select(checkpoints, operations.c.operation_id)
-        .join(operations, operations.c.key == checkpoints.c.operation_key)
-        .where(
-            checkpoints.c.sequence > after,
-            checkpoints.c.ended_ns.is_not(None),
-            checkpoints.c.progress_type.is_not(None),
-        )
-        .order_by(checkpoints.c.sequence)
-        .limit(limit)
-    )
-    return query if operation_key is None else query.where(checkpoints.c.operation_key == operation_key)

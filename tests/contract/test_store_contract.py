@@ -36,7 +36,7 @@ from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store, sql
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.evidence import latest_samples_query
-from ktrdr_otel.storage.sql import checkpoints_query, steps_query
+from ktrdr_otel.storage.queries import checkpoints_query, steps_query
 from ktrdr_otel.storage.watching import watching
 from ktrdr_otel.watcher.process import Watcher
 from ktrdr_otel.watcher.record import Record
