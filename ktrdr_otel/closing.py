@@ -12,8 +12,8 @@ from ktrdr_otel.exporters.closing import Receivers, pay
 from ktrdr_otel.operations.models import Worker
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 
 logger = logging.getLogger(__name__)
 

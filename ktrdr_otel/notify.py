@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Final
 
+from ktrdr_otel import faults
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.operations.models import Checkpoint, Operation
 from ktrdr_otel.operations.sentence import sentence_of
@@ -80,7 +81,7 @@ class Outbox:
             try:
                 sent = self._apprise.notify(title=f"ktrdr-otel: {operation_id}", body=sentence)
             except Exception:
-                logger.exception("a message about %s could not be sent", operation_id)
+                faults.report(logger, "a message about %s could not be sent", operation_id)
             else:
                 if not sent:
                     logger.warning("a message about %s was not taken", operation_id)

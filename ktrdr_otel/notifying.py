@@ -3,8 +3,8 @@
 from ktrdr_otel import beside
 from ktrdr_otel.notify import Notifier, Outbox
 from ktrdr_otel.operations.models import Operation
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 
 _LAST_MESSAGES_SECONDS = 30.0
 

@@ -7,7 +7,8 @@ from collections.abc import Sized
 from ktrdr_otel import overhead
 from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.bridge.pump import Pump
-from ktrdr_otel.exporters.queue import ExportHealth, ExportQueue
+from ktrdr_otel.exporters.health import ExportHealth
+from ktrdr_otel.exporters.queue import ExportQueue
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.gpu import Gpus
 from ktrdr_otel.metrics.state import Point

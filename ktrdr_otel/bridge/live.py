@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol
 
-from ktrdr_otel import semconv
+from ktrdr_otel import faults, semconv
 from ktrdr_otel.bridge.open_units import OpenUnits
 from ktrdr_otel.bridge.report import Report
 from ktrdr_otel.bridge.routing import route_finished, route_started, route_tick
@@ -364,7 +364,9 @@ class LiveOperation:
             except Exception:
                 self.faults += 1
                 if self.faults == 1:
-                    logger.exception("%s failed; further faults are only counted", type(listener).__name__)
+                    faults.report(
+                        logger, "%s failed; further faults are only counted", type(listener).__name__
+                    )
 
 
 def _tick_of(loop: Track[Any], operation_id: str, seen_ns: int) -> Tick:

@@ -113,7 +113,7 @@ def _shown_database(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> Finding:
-    from ktrdr_otel.wiring import open_service
+    from ktrdr_otel.runtime import open_service
 
     most = 1000
     try:

@@ -121,8 +121,8 @@ def operations_of(database: str | None, url: str | None) -> Iterator[Operations]
 def service(database: str | None) -> "Iterator[OperationsService]":
     """The service of that store, else of the one that the environment names."""
     # Heavy: loaded by the command that needs it, so that `--help` answers at once.
+    from ktrdr_otel.runtime import open_service
     from ktrdr_otel.settings import load_settings
-    from ktrdr_otel.wiring import open_service
 
     with told():
         opened = open_service(load_settings(database=database))

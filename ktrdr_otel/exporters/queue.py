@@ -19,9 +19,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.util.types import AttributeValue
 
+from ktrdr_otel import faults
 from ktrdr_otel.clock import Clock, SystemClock
 from ktrdr_otel.context import when_forked
 from ktrdr_otel.exporters.delivery import is_archive
+from ktrdr_otel.exporters.health import ExportHealth, Tally
 from ktrdr_otel.exporters.lane import DropCause, Lane, place_of
 from ktrdr_otel.exporters.live import LiveMode, view_of
 from ktrdr_otel.exporters.marks import Marks
@@ -36,35 +38,6 @@ DEFAULT_INTERVAL_SECONDS = 1.0
 _MOST_OPEN_TIMES = 4  # as many open spans are shown at most, times `max_queue`
 _PRUNE_EVERY_NS = 1_000_000_000
 _GRACE_SECONDS = 0.05  # for a thread that only has to wake up
-
-
-@dataclass(frozen=True, slots=True)
-class ExportHealth:
-    """How the export fares; with several exporters a span counts once for each."""
-
-    queued: int
-    open_spans: int
-    exported: int
-    dropped: Mapping[DropCause, int]
-    failures: int  # exports that did not deliver all they were given
-    last_error: str | None
-
-
-class _Tally:
-    """Counts from any thread without a lock; `add` is one atomic C call."""
-
-    def __init__(self) -> None:
-        self._count = count()
-        self.add = self._count.__next__
-        self._reads = 0
-        self._reading = threading.Lock()
-
-    @property
-    def value(self) -> int:
-        with self._reading:
-            value = next(self._count) - self._reads
-            self._reads += 1
-        return value
 
 
 class _Mark:
@@ -136,8 +109,8 @@ class ExportQueue:
         self._marks: deque[_Mark] = deque()
         self._next_place = count(1).__next__
         self._highest_place = 0  # of those that were sorted
-        self._refused = _Tally()
-        self._refused_after_end = _Tally()
+        self._refused = Tally()
+        self._refused_after_end = Tally()
         self._refusals_seen = 0
         self._next_prune_ns = 0
         self._taken_early: set[int] = set()
@@ -266,8 +239,8 @@ class ExportQueue:
         self._marks = deque()
         # Another thread of the parent may have held a lock at the fork.
         self._closing_lock = threading.Lock()
-        self._refused = _Tally()
-        self._refused_after_end = _Tally()
+        self._refused = Tally()
+        self._refused_after_end = Tally()
         for lane in self._lanes:
             lane.forget()
 
@@ -399,7 +372,7 @@ class ExportQueue:
     def _note_fault(self, what: str) -> None:
         self._faults += 1
         if self._faults == 1:
-            logger.exception("%s; the export goes on, further faults are only counted", what)
+            faults.report(logger, "%s; the export goes on, further faults are only counted", what)
 
 
 def _span_id(span: ReadableSpan) -> int:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ktrdr_otel import faults
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.errors import StoreError, StoreUnavailableError
 from ktrdr_otel.operations.durations import Learned
@@ -210,7 +211,7 @@ class Writer:
                 self._hear_cancellations()
             except Exception:
                 self.health.failures += 1
-                logger.exception("the operations' store is not written; trying again")
+                faults.report(logger, "the operations' store is not written; trying again")
             with self._lock:
                 if not self._on_cancel and not self._stored_endings:
                     self._thread = None

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ktrdr_otel import faults
 from ktrdr_otel.errors import StoreError
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
@@ -59,7 +60,7 @@ class Follower:
                     logger.warning("the store cannot be followed: %s; trying again", error)
                 self._stopped.wait(_LOOK_SECONDS)
             except Exception:
-                logger.exception("following the store failed; trying again")
+                faults.report(logger, "following the store failed; trying again")
                 self._stopped.wait(_LOOK_SECONDS)
             else:
                 if self.is_away:

@@ -16,8 +16,9 @@ import typer
 from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, observe, semconv
 from ktrdr_otel.display.choose import is_drawable
 from ktrdr_otel.observation import Observation
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service, serving
+from ktrdr_otel.wiring import serving
 from pipeline.errors import InputError
 from pipeline.orchestration.summary import Summary
 from pipeline.strategy import Strategy, load_strategy

@@ -17,8 +17,8 @@ from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.integration.otlp_receivers import HttpReceiver
 from tests.integration.test_live_traces import id_of, seen, shown_by_badger
 from tests.unit.exporters.storages import Seen, fold

@@ -17,8 +17,8 @@ import pytest
 from ktrdr_otel.operations.models import Operation, OperationStatus
 from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 
 SHORT = {
     "KTRDR_OTEL_STALL_FLOOR_SECONDS": "2",

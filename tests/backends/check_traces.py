@@ -20,8 +20,8 @@ from ktrdr_otel import semconv
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.records import final_span_id
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.acceptance.test_lost_traces import JOB as ENDLESS
 from tests.acceptance.test_lost_traces import disagreements
 from tests.backends.jaeger import Jaeger, running_jaeger

@@ -32,8 +32,8 @@ def begin_operations(database: str) -> None:
     from ktrdr_otel.operations.models import NewOperation, Progress
     from ktrdr_otel.operations.ports import Batch
     from ktrdr_otel.operations.worker import this_worker
+    from ktrdr_otel.runtime import open_service
     from ktrdr_otel.settings import load_settings
-    from ktrdr_otel.wiring import open_service
 
     service = open_service(load_settings(database=database))
     for number in range(ACTIVE):

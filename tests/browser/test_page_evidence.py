@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from playwright.sync_api import expect
 
 from ktrdr_otel.operations.models import NewOperation, Worker
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.browser.conftest import OpenPage
 from tests.browser.serving import Puppet, Server
 from tests.browser.test_page_for_everyone import faults

@@ -22,10 +22,10 @@ from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.operations.worker import this_worker
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server.closing import TraceCloser
 from ktrdr_otel.settings import Settings, load_settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
-from ktrdr_otel.wiring import open_service
 from tests.contract.test_store_contract import new, unit
 from tests.integration.otlp_receivers import HttpReceiver, spans_of
 

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from ktrdr_otel import checkpoint, observe, semconv
 from ktrdr_otel.operations.models import OperationStatus
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 
 program_log = logging.getLogger("bars.load")
 

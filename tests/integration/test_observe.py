@@ -28,10 +28,10 @@ from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.storage import engine
 from ktrdr_otel.watcher.starter import Watch
-from ktrdr_otel.wiring import open_service
 
 
 @pytest.fixture

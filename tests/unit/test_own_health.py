@@ -23,8 +23,8 @@ from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, 
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.own_health import OwnHealth
 from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.unit.exporters.conftest import ScriptedExporter
 
 

@@ -15,8 +15,8 @@ from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, 
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.memory import resident_bytes
 
 FIRST, LAST = (

@@ -15,10 +15,10 @@ from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server.run import Server
 from ktrdr_otel.server.settings import load_server_settings
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 
 TOKEN = "a-token-of-these-tests"
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from ktrdr_otel.clock import SystemClock
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server.app import create_app
 from ktrdr_otel.server.ingest import Bucket
 from ktrdr_otel.server.settings import load_server_settings
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.integration.server.spans import TRACE_ID, request, span
 
 CASES = 10_000

@@ -13,10 +13,10 @@ from ktrdr_otel.errors import StoreUnavailableError
 from ktrdr_otel.operations.models import Checkpoint, Operation
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server import closing
 from ktrdr_otel.server.follower import Follower
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.integration.server.conftest import begin, unit
 
 

@@ -2,9 +2,9 @@
 
 from ktrdr_otel.operations.json_form import operation_json
 from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server.hub import Hub
 from ktrdr_otel.settings import load_settings
-from ktrdr_otel.wiring import open_service
 from tests.integration.server.conftest import begin, unit
 
 
