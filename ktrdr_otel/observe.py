@@ -1,6 +1,5 @@
 """`observe` and `track`, the front door: a long job becomes an operation with a trace and live progress."""
 
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ktrdr_otel.cancellation import CancellationToken
 from ktrdr_otel.context import current_operation
+from ktrdr_otel.ids import new_operation_id
 from ktrdr_otel.tracking import Track, length_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
     ) -> None:
         self._name = name
         self._operation_type = operation_type
-        self._operation_id = operation_id or f"{operation_type}-{uuid.uuid4().hex[:12]}"
+        self._operation_id = operation_id or new_operation_id(operation_type)
         self._plan = plan
         self._display = display
         self._database = database

@@ -12,7 +12,7 @@ from ktrdr_otel.bridge.processor import ProgressSpanProcessor
 from ktrdr_otel.bridge.pump import Pump
 from ktrdr_otel.clock import SystemClock
 from ktrdr_otel.context import Inbox
-from ktrdr_otel.errors import StoreError, StoreUnavailableError
+from ktrdr_otel.errors import StoreUnavailableError
 from ktrdr_otel.exporters.providers import standard_resource
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.environment import push_interval_seconds, push_url_from_environment
@@ -63,7 +63,7 @@ class Runtime:
             return service
 
     @staticmethod
-    def service_without_record(settings: Settings, why: StoreError) -> OperationsService:
+    def service_without_record(settings: Settings, why: Exception) -> OperationsService:
         """A service that keeps a run in memory, because its store cannot be used, which is said in the log."""
         logger.warning("%s; this run is observed, but leaves no record", why)
         return open_service(settings.model_copy(update={"database": _IN_MEMORY}))

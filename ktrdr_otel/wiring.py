@@ -23,13 +23,13 @@ from ktrdr_otel.display import choose_display
 from ktrdr_otel.errors import (
     OperationExistsError,
     SettingsError,
-    StoreError,
     message_of,
 )
 from ktrdr_otel.exporters.live import LiveMode
 from ktrdr_otel.exporters.providers import choose_provider
 from ktrdr_otel.exporters.queue import ExportQueue, queue_that_knows
 from ktrdr_otel.exporters.receivers import environment_for, receiver_of, trace_export
+from ktrdr_otel.ids import check_operation_id
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.allowances import Allowances
@@ -132,6 +132,7 @@ def begin(
 
     Raises `OperationExistsError` and `SettingsError`.
     """
+    check_operation_id(operation_id)
     if settings.notify is not None:
         check_notify(settings.notify.get_secret_value())
     run = runtime(settings)
@@ -265,7 +266,7 @@ def _begin_record(
         service.begin(new, active.token.cancel, logs=active.logs, ledger=ledger)
     except OperationExistsError:
         raise
-    except StoreError as error:
+    except Exception as error:
         service = run.service_without_record(settings, error)
         service.begin(new, active.token.cancel, logs=active.logs, ledger=ledger)
     return service

@@ -170,7 +170,7 @@ class OperationsService:
         return self._store.logs(operation_id, newest=newest)
 
     def samples(self, operation_id: str, *, most: int = 240) -> Sequence[Sample]:
-        """What its process used, in order, the newest as it was; a long run's are put together.
+        """What its process used, in order, the newest as it was; a long run's are put together, to 2 or more.
 
         Raises `UnknownOperationError`.
         """

@@ -117,13 +117,7 @@ def list_operations(
     )
 
 
-@operations_api.get("/{operation_id}", response_model=OperationForm, responses=UNKNOWN)
-def show_operation(backend: Asked, operation_id: OperationId) -> Response:
-    """Show one operation: where it is, how it ended, and why."""
-    return as_json(backend.form(backend.service.get(operation_id)))
-
-
-@operations_api.get("/{operation_id}/checkpoints", response_model=CheckpointsPage, responses=UNKNOWN)
+@operations_api.get("/{operation_id:path}/checkpoints", response_model=CheckpointsPage, responses=UNKNOWN)
 def list_checkpoints(
     backend: Asked, operation_id: OperationId, after: Cursor = 0, limit: Limit = 500
 ) -> Response:
@@ -137,7 +131,7 @@ def list_checkpoints(
     )
 
 
-@operations_api.get("/{operation_id}/metrics", response_model=MetricsPage, responses=UNKNOWN)
+@operations_api.get("/{operation_id:path}/metrics", response_model=MetricsPage, responses=UNKNOWN)
 def list_metrics(
     backend: Asked, operation_id: OperationId, after: Cursor = 0, limit: Limit = 500
 ) -> Response:
@@ -146,7 +140,7 @@ def list_metrics(
     return as_json({"metrics": [_metrics_form(each) for each in found[:limit]], "next": _next(found, limit)})
 
 
-@operations_api.get("/{operation_id}/logs", response_model=LogsPage, responses=UNKNOWN)
+@operations_api.get("/{operation_id:path}/logs", response_model=LogsPage, responses=UNKNOWN)
 def list_logs(
     backend: Asked, operation_id: OperationId, limit: Annotated[int, Query(ge=1, le=KEPT_LOGS)] = KEPT_LOGS
 ) -> Response:
@@ -155,7 +149,7 @@ def list_logs(
     return as_json({"logs": [log_line_json(each) for each in found]})
 
 
-@operations_api.get("/{operation_id}/samples", response_model=SamplesPage, responses=UNKNOWN)
+@operations_api.get("/{operation_id:path}/samples", response_model=SamplesPage, responses=UNKNOWN)
 def list_samples(
     backend: Asked, operation_id: OperationId, limit: Annotated[int, Query(ge=2, le=1000)] = 240
 ) -> Response:
@@ -165,7 +159,7 @@ def list_samples(
 
 
 @operations_api.post(
-    "/{operation_id}/cancel",
+    "/{operation_id:path}/cancel",
     response_model=CancelRequested,
     status_code=202,
     responses={**UNKNOWN, **_UNCANCELLABLE},
@@ -183,7 +177,7 @@ def cancel_operation(backend: Asked, operation_id: OperationId, form: CancelForm
 
 
 @operations_api.get(
-    "/{operation_id}/stack",
+    "/{operation_id:path}/stack",
     response_model=StackForm,
     responses={**UNKNOWN, 409: {"model": Problem, "description": "There is no stack to take"}},
 )
@@ -191,6 +185,12 @@ def take_stack(backend: Asked, operation_id: OperationId) -> Response:
     """Take the stacks of all threads of a running operation on the server's machine, now."""
     taken = backend.service.stack(operation_id)
     return as_json({"stack": taken.text}) if taken.is_there else problem(409, taken.text)
+
+
+@operations_api.get("/{operation_id:path}", response_model=OperationForm, responses=UNKNOWN)
+def show_operation(backend: Asked, operation_id: OperationId) -> Response:
+    """Show one operation: where it is, how it ended, and why."""
+    return as_json(backend.form(backend.service.get(operation_id)))
 
 
 @metrics_api.get(

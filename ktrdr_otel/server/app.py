@@ -102,7 +102,8 @@ def create_app(
     )
     app.state.bucket = Bucket()
     app.state.ingest = Ingest(service, clock)
-    for router in (operations_api, streams, traces_api, metrics_api, health_api):
+    # An operation's id may have slashes: whatever follows it is looked for first.
+    for router in (streams, traces_api, metrics_api, health_api, operations_api):
         app.include_router(router)
     _add_page(app, settings)
     _leave_out_422(app)

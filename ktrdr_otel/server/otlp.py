@@ -17,12 +17,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.units import context_of
 from ktrdr_otel.exporters.records import final_span_id
+from ktrdr_otel.ids import LONGEST_OPERATION_ID
 from ktrdr_otel.progress.events import Unit, UnitError
 
 LONGEST_BODY: Final = 8 * 2**20  # bytes as they come
 LARGEST_REQUEST: Final = 32 * 2**20  # bytes when unpacked
 _LONGEST_TEXT: Final = 1_000
-_LONGEST_ID: Final = 200
 _LATEST_NS: Final = 4_102_444_800 * 10**9  # the year 2100
 _HIGHEST: Final = 2**53
 
@@ -130,8 +130,8 @@ def _report(span: Span, resource: Mapping[str, Any]) -> Report | None:
     operation_id = attributes.get(semconv.OPERATION_ID)
     if operation_id is None:
         return None
-    if not 0 < len(operation_id) <= _LONGEST_ID:
-        raise ValueError(f"an operation's id has 1 to {_LONGEST_ID} characters")
+    if not 0 < len(operation_id) <= LONGEST_OPERATION_ID:
+        raise ValueError(f"an operation's id has 1 to {LONGEST_OPERATION_ID} characters")
     state = attributes.get(semconv.SPAN_STATE)
     is_start = state in _STARTS
     progress_type = attributes.get(semconv.PROGRESS_TYPE)

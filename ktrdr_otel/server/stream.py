@@ -101,7 +101,7 @@ async def follow_all(
 
 
 @streams.get(
-    "/operations/{operation_id}/events",
+    "/operations/{operation_id:path}/events",
     response_class=Response,
     responses={**_DESCRIBED, **UNKNOWN},  # type: ignore[dict-item] # as OpenAPI has it
 )
@@ -114,7 +114,7 @@ async def follow_one(
     return EventStream(backend.hub, operation_id, after if last_event_id is None else last_event_id)
 
 
-@streams.websocket("/operations/{operation_id}/ws")
+@streams.websocket("/operations/{operation_id:path}/ws")
 async def follow_by_websocket(socket: WebSocket, operation_id: str, after: int | None = None) -> None:
     """The same messages, each a JSON text `{"event", "id", "data"}`."""
     backend = backend_of(socket)

@@ -19,7 +19,7 @@ from ktrdr_otel.operations.models import (
     Worker,
 )
 from ktrdr_otel.operations.ports import Movement, Stored
-from ktrdr_otel.operations.step_row import COLUMNS
+from ktrdr_otel.operations.step_row import COLUMNS, storable
 
 CHECKPOINT_COLUMNS = ("operation_key", *COLUMNS)
 
@@ -27,7 +27,7 @@ CHECKPOINT_COLUMNS = ("operation_key", *COLUMNS)
 def new_operation_row(new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> dict[str, Any]:
     """The first row of an operation."""
     worker = new.worker
-    return {
+    row = {
         "operation_id": new.operation_id,
         "operation_type": new.operation_type,
         "name": new.name,
@@ -49,6 +49,7 @@ def new_operation_row(new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> 
         "worker_pid_started_ticks": worker.pid_started_ticks,
         "worker_pid_namespace": worker.pid_namespace,
     }
+    return {column: storable(value) if isinstance(value, str) else value for column, value in row.items()}
 
 
 def progress_values(progress: Progress) -> dict[str, Any]:

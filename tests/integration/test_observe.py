@@ -25,6 +25,7 @@ from ktrdr_otel import (
     track,
 )
 from ktrdr_otel.bridge.log_capture import LogCapture
+from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
@@ -197,6 +198,25 @@ def test_an_operation_id_is_taken_once(database: str) -> None:
         raise AssertionError("the block ran")
     with checkpoint("load") as unit:
         assert unit.operation is None
+
+
+@pytest.mark.parametrize("operation_id", ["two\nlines", "half a \ud800", "x" * 201])
+def test_an_operation_id_that_cannot_be_shown_is_refused(database: str, operation_id: str) -> None:
+    """In one line, before anything runs."""
+    with (
+        pytest.raises(SettingsError, match="give it 1 to 200 printable characters"),
+        observe("job", operation_id=operation_id, display="off", database=database),
+    ):
+        raise AssertionError("the block ran")
+
+
+def test_a_name_that_no_store_takes_is_stored_all_the_same(database: str, service: OperationsService) -> None:
+    """What cannot be encoded is replaced; an id that is made from such a type can be shown."""
+    with observe("ha\ud800lf", operation_type="n\x00ul\n", display="off", database=database):
+        pass
+    stored = service.list()[0]
+    assert (stored.name, stored.operation_type) == ("ha?lf", "n\N{REPLACEMENT CHARACTER}ul\n")
+    assert stored.operation_id.startswith("nul-")
 
 
 def test_a_store_that_cannot_be_opened_stops_nothing(

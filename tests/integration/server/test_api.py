@@ -144,6 +144,19 @@ def test_what_does_not_exist_is_404_in_one_sentence(running: Running, path: str)
     assert (answer.status_code, answer.json()) == (404, {"detail": "no operation nothing"})
 
 
+@pytest.mark.parametrize("path", ["", "/checkpoints", "/metrics", "/logs", "/samples", "/events", "/cancel"])
+def test_an_operation_id_may_have_slashes(running: Running, path: str) -> None:
+    """However the client writes them; what follows the id is no part of it."""
+    begin(running.service, "nightly/2026 07")
+    finish(running.service, "nightly/2026 07")
+    for written in ("nightly/2026%2007", "nightly%2F2026%2007"):
+        if path == "/cancel":
+            answer = running.client.post(f"{OPERATIONS}/{written}/cancel")
+            assert answer.json() == {"detail": "operation nightly/2026 07 is completed already"}
+        else:
+            assert running.client.get(f"{OPERATIONS}/{written}{path}").status_code == 200
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "status=odd", "limit=99999", "cursor=" + "x" * 300])
 def test_what_cannot_be_understood_is_400_and_says_where(running: Running, query: str) -> None:
     """Never a 500."""
