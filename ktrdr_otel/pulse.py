@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 from ktrdr_otel import semconv
 
 SIZE: Final = 4096
-_WORDS: Final = struct.Struct("<9q")
-_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD, _STOPPED = range(9)
+_WORDS: Final = struct.Struct("<11q")
+_STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD = range(8)
+_STOPPED, _STOPPED_BEFORE, _STOP_SEEN_AT = range(8, 11)
 _STEP_AT, _PLACE_AT = 128, 2048
 _STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
 _BETWEEN: Final = "\x1f"
@@ -102,14 +103,22 @@ class Pulse:
         with self._counting:
             self._words[_ACTIVE] += change
 
-    def add_stopped(self, nanoseconds: int) -> None:
-        """The watcher has seen the process stopped by a signal for so much longer."""
-        self._words[_STOPPED] += nanoseconds
+    def add_stopped(self, nanoseconds: int, *, seen_first_at_ns: int | None) -> None:
+        """The watcher has seen it stopped by a signal for so much longer; with a moment: for the first time."""
+        words = self._words
+        if seen_first_at_ns is not None:
+            words[_STOPPED_BEFORE], words[_STOP_SEEN_AT] = words[_STOPPED], seen_first_at_ns
+        words[_STOPPED] += nanoseconds
 
     @property
     def stopped_ns(self) -> int:
         """How long the process has been stopped by signals since it has been watched."""
         return int(self._words[_STOPPED])
+
+    def last_stop_ns(self, since_ns: int) -> int:
+        """How long the last stop was, if it was seen after that moment; 0 if not."""
+        words = self._words
+        return int(words[_STOPPED] - words[_STOPPED_BEFORE]) if words[_STOP_SEEN_AT] > since_ns else 0
 
     def look(self) -> Seen:
         """The pulse now; a text that is being written at this moment is left out."""

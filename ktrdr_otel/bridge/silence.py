@@ -61,9 +61,16 @@ class Silence:
     def judge(self, since_ns: int, until_ns: int, allowed_seconds: float) -> None:
         """A silence that was too long was a stall, but for the time for which the process was stopped."""
         if (until_ns - since_ns) / 1e9 > allowed_seconds:
-            stopped_ns = 0 if self._pulse is None else self._pulse.stopped_ns - self._stopped_ns
+            stopped_ns = self._stopped_for_ns(since_ns)
             if (until_ns - since_ns - stopped_ns) / 1e9 > allowed_seconds:
                 self._tell_of_stall(since_ns, until_ns)
+
+    def _stopped_for_ns(self, since_ns: int) -> int:
+        """For how long the process was stopped in that silence."""
+        if self._pulse is None:
+            return 0
+        # The second where it was stopped before anybody of ours could look at the movement before.
+        return max(self._pulse.stopped_ns - self._stopped_ns, self._pulse.last_stop_ns(since_ns))
 
     def look(self) -> None:
         """The program's own log says it once while it lasts, where a thread of ours can run."""

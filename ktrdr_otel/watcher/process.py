@@ -82,7 +82,8 @@ class Watcher:
         if load is None:
             return
         if load.is_stopped:
-            self._pulse.add_stopped(int((now - self._looked_at) * 1e9))
+            first = None if self._loads and self._loads[-1][1].is_stopped else int(now * 1e9)
+            self._pulse.add_stopped(int((now - self._looked_at) * 1e9), seen_first_at_ns=first)
         self._looked_at = now
         self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
         seen = self._pulse.look()

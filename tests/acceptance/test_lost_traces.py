@@ -232,7 +232,8 @@ def test_what_stood_still_and_was_stopped_says_where(tmp_path: Path) -> None:
 
 def test_a_server_that_lacks_the_credentials_keeps_out_nobody_who_has_them(tmp_path: Path) -> None:
     """It sees the loss at once; the watcher's closer, which has them, completes the trace, and nobody is refused."""
-    with jobs(tmp_path, LiveMode.MARKERS, [1]) as [job]:
+    # Long enough that on a busy machine too it is the watcher who finds it dead.
+    with jobs(tmp_path, LiveMode.MARKERS, [1], KTRDR_OTEL_LEASE_SECONDS="15") as [job]:
         job.receiver.authorization = "Bearer token"
         job.wait_until_there()
         stranger = {name: value for name, value in job.environment.items() if not name.startswith("OTEL_")}

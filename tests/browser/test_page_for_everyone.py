@@ -85,7 +85,7 @@ def test_the_waterfall_is_used_by_keyboard(trained: Server, open_page: OpenPage)
     page.get_by_label("Filter steps").fill("evaluation")
     expect(steps).to_have_text("1 step")
     page.locator(".waterfall details summary").click()
-    expect(page.locator(".waterfall details tbody th")).to_have_text("evaluation")
+    expect(page.locator(".waterfall details tbody th")).to_have_text(["evaluation"])
 
 
 def test_dragging_zooms_and_a_double_click_shows_all(trained: Server, open_page: OpenPage) -> None:

@@ -49,7 +49,7 @@ def receiver() -> Iterator[HttpReceiver]:
         ("sys.exit(0)", 0, "completed", None, None),
         ("sys.exit(3)", 3, "failed", "SystemExit", None),
         ("raise ValueError('no bars')", 1, "failed", "ValueError", None),
-        ("os.kill(os.getpid(), signal.SIGINT)", -2, "cancelled", None, semconv.STATE_CANCELLED),
+        ("signal.raise_signal(signal.SIGINT)", -2, "cancelled", None, semconv.STATE_CANCELLED),
         ("raise CancellationError('enough')", 1, "cancelled", None, semconv.STATE_CANCELLED),
         ("multiprocessing.get_context('fork').Process(target=child).start()", 0, "completed", None, None),
         ("multiprocessing.get_context('spawn').Process(target=child).start()", 0, "completed", None, None),

@@ -24,8 +24,8 @@ FIRST, LAST = (
     15_000,
 )  # by the first all that is bounded is full: steps kept for streams, SQLite's cache
 AT_ONCE = 100
-# What the allocator keeps of its pages differs; half a kilobyte held per operation would be more than this.
-MAY_GROW_BYTES = 4 * 1024 * 1024
+# What the allocator keeps of its pages differs, most on a busy machine; a kilobyte per operation would be more.
+MAY_GROW_BYTES = 8 * 1024 * 1024
 
 
 @contextmanager
