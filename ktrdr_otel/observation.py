@@ -1,9 +1,11 @@
 """What `observe` hands out: the handle of a running operation, and how it ends."""
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LEAST_SECONDS = 0.5  # for each of the receivers, also where one before it took all the time there was
 _CANCELLATIONS = (CancellationError, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
 
 
@@ -76,6 +79,9 @@ class Observation:
         self._shutdown_timeout_seconds = shutdown_timeout_seconds
         self._generation = context.fork_generation()
         self._began_ns = clock.monotonic_ns()
+        self._ending = threading.Lock()  # taken for good by whoever ends it
+        self._has_ended = threading.Event()
+        _open.add(self)
 
     def status(self) -> dict[str, Any]:
         """Where the operation is right now, with all that has happened before the call.
@@ -136,9 +142,26 @@ class Observation:
         return threads + self.report().checkpoints * each
 
     def end(self, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """The operation has ended, by `error` or well: its span, record and listeners know. Never raises."""
-        if self._generation != context.fork_generation():
+        """The operation has ended, by `error` or well: its span, record and listeners know. Never raises.
+
+        A store or receivers that hang are waited for no longer than the shutdown timeout, and a moment for each. Only
+        the first call counts.
+        """
+        if self._generation != context.fork_generation() or not self._ending.acquire(blocking=False):
             return
+        try:
+            self._end(error, traceback, time.monotonic() + self._shutdown_timeout_seconds)
+        finally:
+            _open.discard(self)
+            self._has_ended.set()
+
+    def end_at_exit(self) -> None:
+        """It has ended, as one that its program has left open; if another thread is just ending it that is awaited."""
+        if self._generation == context.fork_generation():
+            self.end(CancellationError("its program ended before it did"), None)
+            self._has_ended.wait(self._shutdown_timeout_seconds)
+
+    def _end(self, error: BaseException | None, traceback: TracebackType | None, deadline: float) -> None:
         status = status_of(error)
         with _contained("the last progress"):
             self._pump.drain()
@@ -161,30 +184,30 @@ class Observation:
         with _contained("the end of its progress"):
             self._pump.remove(self._live)
         with _contained("the last spans"):
-            self._send_the_last_spans()
+            self._send_the_last_spans(deadline)
         if self._metrics_push is not None:  # after the spans: what was dropped of them at the end is told
             with _contained("the last metrics"):
-                self._metrics_push.end(self.operation_id, self._shutdown_timeout_seconds)
+                self._metrics_push.end(self.operation_id, _left(deadline))
         if self._display is not None:
             with _contained("the end of the display"):
                 self._display.close()
 
-    def _send_the_last_spans(self) -> None:
-        complete = self._provider.shutdown(self._shutdown_timeout_seconds)
+    def _send_the_last_spans(self, deadline: float) -> None:
+        complete = self._provider.shutdown(_left(deadline))
         queue = self._provider.queue
         if queue is not None:
             self._own_health.exported(queue)
         if self._ledger is not None:
             # An application's processor goes on sending what waits there: that is nobody else's to send.
-            self._settle_trace(self._ledger, is_complete=complete or queue is None)
+            self._settle_trace(self._ledger, deadline, is_complete=complete or queue is None)
 
-    def _settle_trace(self, ledger: ExportQueue, *, is_complete: bool) -> None:
-        """Within the timeout: a store that hangs must not keep the program from ending."""
+    def _settle_trace(self, ledger: ExportQueue, deadline: float, *, is_complete: bool) -> None:
+        """In time: a store that hangs must not keep the program from ending."""
         settling = threading.Thread(
             target=self._store_trace, args=(ledger, is_complete), name="ktrdr-otel last trace", daemon=True
         )
         settling.start()
-        settling.join(self._shutdown_timeout_seconds)
+        settling.join(_left(deadline))
         if settling.is_alive():
             logger.warning(
                 "whether the trace of operation %s is complete is not stored yet", self.operation_id
@@ -224,12 +247,31 @@ class Observation:
             ended_at=utc_from_ns(self._clock.wall_ns()),
             progress=self._live.progress(),
             error=facts,
-            reason=self.active.token.reason if status is OperationStatus.CANCELLED else None,
+            reason=self._reason(error) if status is OperationStatus.CANCELLED else None,
         )
         if not self._service.end(self.operation_id, ending):
             logger.warning(
                 "the end of operation %s (%s) could not be stored", self.operation_id, status.value
             )
+
+    def _reason(self, error: BaseException | None) -> str | None:
+        """Why it was cancelled, if anybody has said it."""
+        said = message_of(error) if isinstance(error, CancellationError) else None
+        return self.active.token.reason or said or None
+
+
+_open: set[Observation] = set()
+
+
+@atexit.register
+def _end_what_is_open() -> None:
+    """The program exits, and has left operations open: in threads that nobody waits for, or without a `with`."""
+    for observation in list(_open):
+        observation.end_at_exit()
+
+
+def _left(deadline: float) -> float:
+    return max(_LEAST_SECONDS, deadline - time.monotonic())
 
 
 def status_of(error: BaseException | None) -> OperationStatus:

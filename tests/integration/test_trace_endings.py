@@ -1,6 +1,7 @@
 """However a program ends, what it has shown open ends truthfully in its backend, and its exit code stays."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from ktrdr_otel import semconv
+from ktrdr_otel.operations.models import OperationStatus
+from ktrdr_otel.runtime import open_service
+from ktrdr_otel.settings import load_settings
 from tests.integration.otlp_receivers import HttpReceiver
 from tests.integration.test_live_traces import shown_by_all
 from tests.unit.exporters.storages import fold
@@ -83,6 +87,90 @@ def test_every_end_is_told(
         assert trace[name].attributes.get(semconv.SPAN_STATE) == state
         assert (trace[name].status == "ERROR") == (error is not None)
         assert (trace[name].events == ("exception",)) == (error is not None)
+
+
+LEFT_OPEN = """
+import sys, threading, time
+from ktrdr_otel import checkpoint, observe
+
+def work(began):
+    with observe("job", operation_id="job", database={database!r}, display="off") as operation:
+        with checkpoint("symbol", symbol="AAPL", symbol_index=1, total_symbols=1):
+            with checkpoint("load", item="w1", index=1, total=2):
+                pass
+            operation.flush()
+            began.set()
+            {wait}
+
+began = threading.Event()
+{start}
+began.wait()
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "wait"),
+    [
+        ("threading.Thread(target=work, args=[began], daemon=True).start()", "time.sleep(60)"),
+        ("kept = work(began); next(kept)", "yield"),
+    ],
+)
+def test_what_is_open_when_the_interpreter_exits_is_cancelled(
+    tmp_path: Path, receiver: HttpReceiver, start: str, wait: str
+) -> None:
+    """In a thread that nobody waits for, or never left: by its program, which is no death; its exit code stays."""
+    database = str(tmp_path / "operations.db")
+    program = tmp_path / "job.py"
+    program.write_text(LEFT_OPEN.format(database=database, start=start, wait=wait))
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url},
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    service = open_service(load_settings(database=database))
+    operation = service.get("job")
+    service.close()
+    assert operation.status is OperationStatus.CANCELLED
+    assert operation.cancel_reason == "its program ended before it did"
+    trace = {span.name: span for span in fold(shown_by_all(receiver.spans)).values()}
+    assert trace["operation"].attributes[semconv.OPERATION_STATUS] == "cancelled"
+    states = (semconv.STATE_LOST, semconv.STATE_CANCELLED)
+    assert trace["symbol AAPL"].attributes[semconv.SPAN_STATE] in states
+
+
+ENDING = """
+import sys, time
+from ktrdr_otel import checkpoint, observe
+
+with observe("job", database=sys.argv[1], display="off"):
+    with checkpoint("load", index=1, total=1):
+        pass
+    began = time.monotonic()
+print(time.monotonic() - began)
+"""
+
+
+def test_receivers_that_hang_do_not_keep_a_program_twice(tmp_path: Path) -> None:
+    """Of traces and of metrics: the time for the end is one for both, with a moment for each."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        done = subprocess.run(
+            [sys.executable, "-c", ENDING, str(tmp_path / "operations.db")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={
+                **os.environ,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                "OTEL_METRICS_EXPORTER": "otlp",
+                "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "6",
+            },
+        )
+    assert 6 <= float(done.stdout) < 12
 
 
 def test_a_span_that_its_program_left_open_is_told_as_lost(tmp_path: Path, receiver: HttpReceiver) -> None:
