@@ -1,16 +1,23 @@
-"""Programs of ours that run beside the one that started them: told through their standard input, nobody's children."""
+"""Programs of ours that run beside the one that started them: told through their standard input, nobody's children.
+
+They hold none of its descriptors: whoever reads its output to the end does not wait for them. What they have to say is
+in its log while it lives, and afterwards in the store alone.
+"""
 
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
+_LONGEST_LINE = 4096  # bytes
 
 
 def start(module: str, config: Mapping[str, Any]) -> bool:
@@ -20,9 +27,12 @@ def start(module: str, config: Mapping[str, Any]) -> bool:
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
         assert started.stdin is not None
+        assert started.stderr is not None
+        hear(started.stderr, module)
         with started.stdin:
             started.stdin.write(json.dumps(config).encode() + b"\n")
         # It forks and ends at once, so that it is no child of whoever waits for their own.
@@ -33,9 +43,29 @@ def start(module: str, config: Mapping[str, Any]) -> bool:
     return True
 
 
+def hear(lines: IO[bytes], who: str) -> None:
+    """What the program says from now on is in the log of this one."""
+    threading.Thread(target=_log_all, args=(lines, who), name=f"ktrdr-otel hears {who}", daemon=True).start()
+
+
+def _log_all(lines: IO[bytes], who: str) -> None:
+    with lines, suppress(OSError, ValueError):
+        while line := lines.readline(_LONGEST_LINE):
+            logger.warning("%s: %s", who, line.decode("utf-8", "replace").rstrip())
+
+
 def told() -> dict[str, Any]:
     """In such a program: what it was told. From now on it is nobody's child."""
+    speak_to_whoever_listens()
     config: dict[str, Any] = json.loads(sys.stdin.readline())
     if hasattr(os, "fork") and os.fork():
         os._exit(0)
     return config
+
+
+def speak_to_whoever_listens() -> None:
+    """In such a program: it never waits for a reader of its standard error.
+
+    A forked child of the program that started it may have the other end of the pipe, and read nothing.
+    """
+    os.set_blocking(2, False)

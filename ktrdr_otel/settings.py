@@ -9,10 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ktrdr_otel.errors import SettingsError
 
+_FILE = "sqlite:///"
+
 
 def default_database() -> str:
     """The URL of the embedded store in the user's state folder."""
-    return f"sqlite:///{user_state_path('ktrdr-otel') / 'operations.db'}"
+    return f"{_FILE}{user_state_path('ktrdr-otel') / 'operations.db'}"
 
 
 class Settings(BaseSettings):
@@ -43,10 +45,26 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """The store as a SQLAlchemy URL; a bare path names a SQLite file."""
-        if "://" in self.database:
-            return self.database
-        return f"sqlite:///{Path(self.database).expanduser()}"
+        """The store as a SQLAlchemy URL; a bare path names a SQLite file.
+
+        That of a file is absolute: processes beside this one work elsewhere, and this one may go elsewhere.
+        """
+        if "://" not in self.database:
+            return f"{_FILE}{_absolute(Path(self.database).expanduser())}"
+        if self.database.startswith(_FILE):
+            path, mark, options = self.database.removeprefix(_FILE).partition("?")
+            if path not in ("", ":memory:") and not path.startswith("file:"):
+                return f"{_FILE}{_absolute(Path(path))}{mark}{options}"
+        return self.database
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"database {path}: the folder that it is relative to is gone; give it whole"
+        ) from error
 
 
 def load_settings(**given: object) -> Settings:

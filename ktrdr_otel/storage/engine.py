@@ -140,9 +140,12 @@ class Database:
 
 
 def name_of(url: URL) -> str:
-    """What people may read about a database: a path, or a URL without password and options."""
+    """What people may read about a database: a path, as seen from here, or a URL without password and options."""
     if url.get_backend_name() == "sqlite":
-        return url.database or ":memory:"
+        path = Path(url.database or ":memory:")
+        with suppress(FileNotFoundError, ValueError):  # there is no here, or it is not below
+            path = path.relative_to(Path.cwd())
+        return str(path)
     return url.set(query={}).render_as_string(hide_password=True)
 
 

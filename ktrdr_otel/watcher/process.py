@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ktrdr_otel import semconv
+from ktrdr_otel import beside, semconv
 from ktrdr_otel.operations import stack
 from ktrdr_otel.operations.samples import activity
 from ktrdr_otel.operations.stalls import Condition, Silence, judge
@@ -43,6 +44,7 @@ class Watcher:
         self._loads: list[tuple[float, Load]] = []
         self._stall: dict[str, Any] | None = None
         self._stalled_at: object = None  # the pulse as it stood still
+        self._failed_looks = 0  # in a row
         self._is_suspended = False
         self._knows_flags = False
         self._looked_at = time.monotonic()
@@ -66,7 +68,13 @@ class Watcher:
                     return
                 self._look(time.monotonic())
             except Exception as error:  # the store may be away; a watcher that gives up proves nothing
-                _say(f"looking failed: {error}")
+                self._failed_looks += 1
+                if self._failed_looks == 1:
+                    _say(f"it cannot look, and tries again: {error}; further faults are only counted")
+            else:
+                if self._failed_looks:
+                    _say(f"it looks again, after {self._failed_looks} faults")
+                self._failed_looks = 0
         self._mourn()
 
     def _is_done(self) -> bool:
@@ -224,15 +232,13 @@ class Watcher:
                     self._sample(operation_id, died_at)
                     self._record.lost(operation_id, reason, ended_ns=died_ns)
                 break
-            except Exception as error:
-                _say(f"{reason}; it cannot be stored yet: {error}")
+            except Exception:  # nobody listens any more
                 time.sleep(0.2 * (attempt + 1))
         else:
             return  # its lease tells
-        try:
+        # What cannot be sent is left to whoever reads the store.
+        with suppress(Exception):
             self._close_traces()
-        except Exception as error:
-            _say(f"{reason}; its trace is left to whoever reads the store: {error}")
 
     def _close_traces(self) -> None:
         """A normal interpreter, with the exporter and the credentials of the dead process, sends what it owed.
@@ -248,6 +254,7 @@ class Watcher:
             [closing["python"], "-m", "ktrdr_otel.closing"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
             env=closing["environment"],
             cwd="/",
@@ -272,11 +279,15 @@ def _moment(moment: datetime) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"ktrdr-otel watcher: {line}\n")
+    """To the observed program, which logs it, while that can listen."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def main() -> None:
     """Watch what standard input says."""
+    beside.speak_to_whoever_listens()
     config = json.loads(sys.stdin.readline())
     try:
         watcher = Watcher(config)

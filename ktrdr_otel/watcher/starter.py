@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ktrdr_otel import beside
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.watcher.kernel import allow_tracing_by
 
@@ -134,6 +135,7 @@ class Watch:
             [sys.executable, "-I", "-S", "-c", _BOOT, str(_PACKAGE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
             close_fds=True,
             cwd="/",
@@ -141,6 +143,8 @@ class Watch:
         )
         assert started.stdin is not None
         assert started.stdout is not None
+        assert started.stderr is not None
+        beside.hear(started.stderr, "the watcher")
         with started.stdin, started.stdout:
             started.stdin.write(json.dumps(self._config()).encode() + b"\n")
             started.stdin.flush()

@@ -1,14 +1,19 @@
-"""What a watcher does at the end of its process, on real ones."""
+"""What a watcher says and stores, of real processes."""
 
+import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ktrdr_otel.operations.models import NewOperation, OperationStatus
+from ktrdr_otel.operations.ports import OperationStore
 from ktrdr_otel.operations.worker import started_ticks, this_worker
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
@@ -16,10 +21,26 @@ from ktrdr_otel.storage import open_store
 from ktrdr_otel.watcher.process import Watcher
 
 
-def test_a_death_is_stored_and_said_once_where_the_trace_cannot_be_closed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The interpreter that should close it is gone: that is what the log says, and nothing else is tried again."""
+@dataclass
+class Watched:
+    """A process that waits, its record, and its watcher, which does not look yet."""
+
+    process: "subprocess.Popen[bytes]"
+    database: Path
+    store: OperationStore
+    pulse: Pulse
+    watcher: Watcher
+
+    def rename_table(self, old: str, new: str) -> None:
+        """The store is at fault, or works again."""
+        connection = sqlite3.connect(self.database)
+        connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        connection.close()
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    """Its operation runs, and its trace is to be closed by an interpreter that is gone."""
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
     ticks = started_ticks(process.pid)
     assert ticks is not None
@@ -37,6 +58,7 @@ def test_a_death_is_stored_and_said_once_where_the_trace_cannot_be_closed(
     )
     store.create(new, wall_ns=1, monotonic_ns=1)
     pulse = Pulse.create()
+    pulse.count(1)
     watcher = Watcher(
         {
             **store.watching(),
@@ -44,7 +66,7 @@ def test_a_death_is_stored_and_said_once_where_the_trace_cannot_be_closed(
             "started_ticks": worker.pid_started_ticks,
             "boot_id": worker.boot_id,
             "pulse": pulse.path,
-            "heartbeat_seconds": 2.0,
+            "heartbeat_seconds": 0.2,
             "unknown_seconds": 300.0,
             "allowances": [],
             "py_spy": None,
@@ -52,11 +74,37 @@ def test_a_death_is_stored_and_said_once_where_the_trace_cannot_be_closed(
             "closing": {"python": str(tmp_path / "gone"), "environment": {}, "told": {}},
         }
     )
+    yield Watched(process, tmp_path / "operations.db", store, pulse, watcher)
     process.kill()
-    watcher.run()
     process.communicate()
-    assert store.get("one").operation.status is OperationStatus.LOST
-    [said] = capsys.readouterr().err.splitlines()
-    assert "its trace is left to whoever reads the store" in said
     pulse.close()
     store.close()
+
+
+def test_a_death_is_stored_where_the_trace_cannot_be_closed(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody listens to a watcher whose process is dead: it says nothing."""
+    watched.process.kill()
+    watched.watcher.run()
+    assert watched.store.get("one").operation.status is OperationStatus.LOST
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_is_said_once_and_so_is_its_end(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    """However often the watcher looks meanwhile; then it does its work."""
+    looking = threading.Thread(target=watched.watcher.run)
+    watched.rename_table("operations", "elsewhere")
+    looking.start()
+    time.sleep(1.5)  # six looks
+    watched.rename_table("elsewhere", "operations")
+    time.sleep(1)
+    watched.process.kill()
+    looking.join()
+    assert watched.store.get("one").operation.status is OperationStatus.LOST
+    met, over = capsys.readouterr().err.splitlines()
+    assert (
+        met == "it cannot look, and tries again: no such table: operations; further faults are only counted"
+    )
+    assert over.startswith("it looks again, after ")
+    assert int(over.split()[4]) > 1
