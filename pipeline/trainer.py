@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.dataset import Dataset, Split, sequence_index
-from pipeline.device import choose_device
+from pipeline.device import choose_device, threads_for
 from pipeline.errors import TrainingError
 from pipeline.evaluate import evaluate
 from pipeline.features import Normaliser
@@ -43,22 +43,24 @@ class Trainer:
             strategy.model_type, len(self._features), self._outputs, strategy.architecture
         )
         length = sequence_length(strategy.model_type, strategy.architecture)
+        self._rows_at_once = self._settings.batch_size * (length or 1)
         self._train = _samples(parts.train, length, "train")
         self._validation = _samples(parts.validation, length, "validation")
         self._test = _samples(parts.test, length, "test")
 
     def train(self, epoch_scope: EpochScope, batches: Batches) -> TrainingResult:
         """The network has learned; see `pipeline.train.train`."""
-        return train(
-            self._model,
-            self._train,
-            self._validation,
-            self._settings,
-            loss=self._loss,
-            device=self._device,
-            epoch_scope=epoch_scope,
-            batches=batches,
-        )
+        with threads_for(self._model, self._rows_at_once):
+            return train(
+                self._model,
+                self._train,
+                self._validation,
+                self._settings,
+                loss=self._loss,
+                device=self._device,
+                epoch_scope=epoch_scope,
+                batches=batches,
+            )
 
     def evaluate(self) -> dict[str, Any]:
         """The network's figures on the test split."""

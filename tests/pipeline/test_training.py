@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.device import threads_for
 from pipeline.errors import InputError, TrainingError
 from pipeline.evaluate import evaluate
 from pipeline.features import Normaliser
@@ -254,3 +255,17 @@ def test_a_damaged_snapshot_is_one_line(tmp_path: Path, damage: Callable[[Path],
     with pytest.raises(InputError, match="snapshot") as caught:
         load_snapshot(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("rows", "chosen", "threads"), [(64, None, 1), (10**6, None, 3), (64, "3", 3)])
+def test_a_small_network_computes_with_one_thread(
+    monkeypatch: pytest.MonkeyPatch, rows: int, chosen: str | None, threads: int
+) -> None:
+    """Not a large one, and not where somebody has chosen; afterwards there are as many as before."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    torch.set_num_threads(3)
+    with threads_for(build_model("mlp", 240, 3, {"hidden_layers": [64, 32]}), rows):
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 3
