@@ -215,7 +215,7 @@ OWN_CPU_TIME: Final = _counter("ktrdr.otel.cpu.time", "s", "CPU that the plugin'
 CARDINALITY_OVERFLOW: Final = _counter(
     "ktrdr.otel.cardinality.overflow",
     "{step}",
-    "Steps counted under the item `other`, because there are too many kinds of items.",
+    "Steps counted as `other`, because there are too many items, timeframes or progress types.",
 )
 
 INSTRUMENTS: Final[Sequence[Instrument]] = tuple(

@@ -1,6 +1,6 @@
 """The scrape face: `/metrics`, in Prometheus' text format or as OpenMetrics with exemplars."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -39,6 +39,7 @@ class PrometheusFace(Collector):
         }
         self._registry.register(self)
         state.observe = self._observe
+        state.forget = self._forget
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text of all metrics, in the format that was asked for, and its content type."""
@@ -95,6 +96,10 @@ class PrometheusFace(Collector):
     ) -> None:
         labels = None if exemplar is None else {"trace_id": exemplar.trace_id}
         self._histograms[instrument].labels(*values).observe(value, labels)
+
+    def _forget(self, instrument: Instrument, attributes: Mapping[str, str]) -> None:
+        labels = {instruments.label_of(name): value for name, value in attributes.items()}
+        self._histograms[instrument].remove_by_labels(labels)
 
 
 def _without_created(histogram: Histogram) -> Iterator[Metric]:

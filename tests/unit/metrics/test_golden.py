@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.sdk.resources import Resource
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as families
 
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments
@@ -61,7 +61,7 @@ def test_what_is_scraped_is_what_prometheus_has_of_us() -> None:
             {label for each in family.samples for label, value in each.labels.items() if value} - OF_BUCKETS,
             family.documentation,
         )
-        for family in text_string_to_metric_families(face.render(OPEN_METRICS)[0].decode())
+        for family in families(face.render(OPEN_METRICS)[0].decode())  # type: ignore[no-untyped-call] # as published
     }
     assert scraped == set(GOLDEN)
 
