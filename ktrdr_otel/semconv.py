@@ -1,4 +1,4 @@
-"""Every span, attribute and progress type name, once: code, dashboards, alerts and tests take them from here.
+"""Every name of a span, attribute, label and progress type, once: code, boards, alerts and tests have them from here.
 
 Names follow OpenTelemetry's rules: lowercase, dotted, singular, in the namespace `ktrdr.`; no name is also a
 namespace. The comment beside a name gives its unit and meaning.
@@ -58,6 +58,16 @@ TRAINING_ACCURACY: Final = "ktrdr.training.accuracy"  # 0-1
 TRAINING_LEARNING_RATE: Final = "ktrdr.training.learning_rate"
 TRAINING_VAL_LOSS: Final = "ktrdr.training.val_loss"
 TRAINING_VAL_ACCURACY: Final = "ktrdr.training.val_accuracy"  # 0-1
+
+# Labels of metrics alone: no span has them.
+PHASE: Final = (
+    "ktrdr.phase"  # preprocessing, preparation, training, evaluation, or a word given to `checkpoint`
+)
+TRACE_ID: Final = "ktrdr.trace.id"  # the way from a board to the trace; none where its spans are not sampled
+GPU_INDEX: Final = "ktrdr.gpu.index"  # as the driver counts them, from 0
+SIGNAL: Final = "ktrdr.otel.signal"  # checkpoint, log, span
+CAUSE: Final = "ktrdr.otel.cause"  # why it was dropped
+PART: Final = "ktrdr.otel.part"  # of the plugin
 
 PREPROCESSING: Final = "preprocessing"
 INDICATOR_COMPUTATION: Final = "indicator_computation"

@@ -1,7 +1,7 @@
 """An operation as it is right now: the bridge drives its state, listeners hear of every change."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol
@@ -282,7 +282,7 @@ class LiveOperation:
             phase=bridge.phase or None,
             percentage=bridge.percentage,
             message=bridge.message,
-            context=bridge.current_context,
+            context=self._context(),
             last_progress_at=None if self._last_progress_ns is None else utc_from_ns(self._last_progress_ns),
             items_completed=self._plan.finished,
             items_planned=self._plan.planned or None,
@@ -292,6 +292,11 @@ class LiveOperation:
             allowance_seconds=allowance.seconds,
             slow_after_seconds=allowance.slow_after_seconds,
         )
+
+    def _context(self) -> Mapping[str, object]:
+        """The keys of the step that is under way, and its type: not every type has keys of its own."""
+        progress_type, context = self._bridge.progress_type, self._bridge.current_context
+        return context if progress_type is None else {**context, "progress_type": progress_type}
 
     def _judge_longest(self, checkpoints: Sequence[Checkpoint], before_ns: int) -> None:
         """A stall may lie behind all of them, by a call that let no thread of ours look."""

@@ -38,6 +38,7 @@ class ProgressBridge:
         self._last_emitted_ns = time.time_ns()
         self._message = ""
         self._phase = ""
+        self._progress_type: str | None = None
         self._last_context: Mapping[str, Any] = {}
         self._metrics: list[dict[str, Any]] = []
         # Held while a change is told, so that what is told never falls either; a callback may ask back.
@@ -53,6 +54,7 @@ class ProgressBridge:
             message=self._message,
             items_processed=self._last_items_processed,
             phase=self._phase,
+            progress_type=self._progress_type,
             context=self._last_context,
         )
 
@@ -97,6 +99,11 @@ class ProgressBridge:
         return self._phase
 
     @property
+    def progress_type(self) -> str | None:
+        """The type of the step that is under way; None where the latest update tells of no step."""
+        return self._progress_type
+
+    @property
     def current_context(self) -> Mapping[str, Any]:
         """The context of the latest update."""
         return self._last_context
@@ -114,6 +121,7 @@ class ProgressBridge:
         message: str,
         items_processed: int,
         phase: str,
+        progress_type: str | None,
         context: Mapping[str, Any],
     ) -> None:
         with self._lock:
@@ -126,6 +134,7 @@ class ProgressBridge:
             self._last_emitted_ns = time.time_ns()
             self._message = message
             self._phase = phase
+            self._progress_type = progress_type
             self._last_context = context
             if self._progress_manager is not None:
                 self._progress_manager.advance(

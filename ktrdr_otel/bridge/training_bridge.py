@@ -65,6 +65,7 @@ class TrainingProgressBridge(ProgressBridge):
         fraction = _STEP_NUMBER.get(step, 0) / _STEPS_OF_A_SYMBOL
         timeframe = (context or {}).get("timeframe")
         self._pre_training(
+            semconv.PREPROCESSING,
             messages.symbol_step(symbol, symbol_index, total_symbols, step, timeframe),
             symbol_index,
             total_symbols,
@@ -90,6 +91,7 @@ class TrainingProgressBridge(ProgressBridge):
     ) -> None:
         """That indicator is about to be computed: `Processing AAPL (2/5) [1h] - Computing RSI (15/40)`."""
         self._pre_training(
+            semconv.INDICATOR_COMPUTATION,
             f"Processing {symbol} ({symbol_index}/{total_symbols}) [{timeframe}] - "
             f"Computing {indicator_name} ({indicator_index}/{total_indicators})",
             symbol_index,
@@ -119,6 +121,7 @@ class TrainingProgressBridge(ProgressBridge):
     ) -> None:
         """That fuzzy set is about to be applied: `Processing AAPL (2/5) [1h] - Fuzzifying rsi_14 (10/40)`."""
         self._pre_training(
+            semconv.FUZZY_GENERATION,
             f"Processing {symbol} ({symbol_index}/{total_symbols}) [{timeframe}] - "
             f"Fuzzifying {fuzzy_set_name} ({fuzzy_index}/{total_fuzzy_sets})",
             symbol_index,
@@ -147,6 +150,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=message or messages.preparation(phase, context or {}),
             items_processed=0,
             phase="preparation",
+            progress_type=semconv.PREPARATION,
             context={**(context or {}), "preparation_phase": phase},
         )
 
@@ -160,6 +164,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=messages.epoch(epoch + 1, self._total_epochs),
             items_processed=self._last_items_processed,
             phase="epoch",
+            progress_type=semconv.EPOCH,
             context={"epoch_index": epoch + 1, "total_epochs": self._total_epochs},
         )
 
@@ -183,6 +188,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=messages.epoch(index, self._total_epochs),
             items_processed=items,
             phase="epoch",
+            progress_type=semconv.EPOCH,
             context={"epoch_index": index, "total_epochs": self._total_epochs, "epoch_metrics": metrics},
         )
         if metrics.get("progress_type") == semconv.EPOCH:
@@ -217,6 +223,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=messages.epoch(index, self._total_epochs, number, per_epoch),
             items_processed=items,
             phase="batch",
+            progress_type=semconv.EPOCH,
             context={
                 "epoch_index": index,
                 "total_epochs": self._total_epochs,
@@ -237,6 +244,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=messages.describe(progress_type, context),
             items_processed=self._last_items_processed,
             phase=self._phase or progress_type if progress_type == semconv.HOLD else progress_type,
+            progress_type=progress_type,
             context=context,
         )
 
@@ -251,6 +259,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=messages.item(word, {"index": count, "total": total or "?"}),
             items_processed=count,
             phase=word,
+            progress_type=word,
             context=context,
         )
 
@@ -277,6 +286,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=message,
             items_processed=max(self._last_items_processed, self._total_epochs) if items is None else items,
             phase="completed",
+            progress_type=None,
             context={},
         )
 
@@ -299,6 +309,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=told.message or here or "Polling host session",
             items_processed=items,
             phase="remote_snapshot",
+            progress_type=semconv.EPOCH if index else None,
             context={
                 **told.context,
                 "host_session_id": told.session_id or self._session_id(),
@@ -310,7 +321,13 @@ class TrainingProgressBridge(ProgressBridge):
         )
 
     def _pre_training(
-        self, message: str, index: int, total: int, fraction: float, context: dict[str, Any]
+        self,
+        progress_type: str,
+        message: str,
+        index: int,
+        total: int,
+        fraction: float,
+        context: dict[str, Any],
     ) -> None:
         self._check_cancelled()
         percentage = (index - 1 + fraction) / max(total, 1) * _PRE_TRAINING
@@ -320,6 +337,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=message,
             items_processed=index,
             phase="preprocessing",
+            progress_type=progress_type,
             context=context,
         )
 
@@ -331,6 +349,7 @@ class TrainingProgressBridge(ProgressBridge):
             message=message,
             items_processed=self._last_items_processed,
             phase="phase",
+            progress_type=None,
             context={**({"host_session_id": session_id} if session_id else {}), **context},
         )
 

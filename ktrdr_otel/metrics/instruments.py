@@ -45,6 +45,11 @@ class Instrument:
         return self.name.replace(".", "_") + _UNIT_SUFFIX.get(self.unit, "")
 
     @property
+    def prometheus_unit(self) -> str:
+        """The unit as Prometheus names it: the end of the name; "" where it has none."""
+        return _UNIT_SUFFIX.get(self.unit, "").removeprefix("_")
+
+    @property
     def series(self) -> str:
         """The name as queries have it; of a histogram the family's."""
         return self.prometheus_name + ("_total" if self.kind is Kind.COUNTER else "")
@@ -55,12 +60,13 @@ def label_of(attribute: str) -> str:
     return attribute.replace(".", "_")
 
 
-PHASE: Final = "ktrdr.phase"
-TRACE_ID: Final = "ktrdr.trace.id"  # the way from a board to the trace; none where its spans are not sampled
-GPU_INDEX: Final = "ktrdr.gpu.index"
-SIGNAL: Final = "ktrdr.otel.signal"  # checkpoint, log, span
-CAUSE: Final = "ktrdr.otel.cause"  # why it was dropped
-PART: Final = "ktrdr.otel.part"  # of the plugin
+# As the boards call them.
+PHASE: Final = semconv.PHASE
+TRACE_ID: Final = semconv.TRACE_ID
+GPU_INDEX: Final = semconv.GPU_INDEX
+SIGNAL: Final = semconv.SIGNAL
+CAUSE: Final = semconv.CAUSE
+PART: Final = semconv.PART
 _ID: Final = (semconv.OPERATION_ID, semconv.OPERATION_TYPE)
 _STEP: Final = (
     *_ID,
@@ -84,16 +90,26 @@ def _counter(name: str, unit: str, text: str, attributes: tuple[str, ...] = ()) 
 
 PROGRESS: Final = _gauge("ktrdr.operation.progress", "1", "How far the operation is, 0 to 1; never falls.")
 PHASE_INFO: Final = _gauge(
-    "ktrdr.operation.phase.info", "", "1 for the phase in which the operation is.", (*_ID, PHASE)
+    "ktrdr.operation.phase.info", "", "1 for the phase in which the operation is.", (*_ID, semconv.PHASE)
 )
 PHASE_COMPLETED: Final = _gauge(
-    "ktrdr.operation.phase.items.completed", "{item}", "Units of the phase that are finished.", (*_ID, PHASE)
+    "ktrdr.operation.phase.items.completed",
+    "{item}",
+    "Units of the phase that are finished.",
+    (*_ID, semconv.PHASE),
 )
 PHASE_PLANNED: Final = _gauge(
-    "ktrdr.operation.phase.items.planned", "{item}", "Units of the phase that are planned.", (*_ID, PHASE)
+    "ktrdr.operation.phase.items.planned",
+    "{item}",
+    "Units of the phase that are planned.",
+    (*_ID, semconv.PHASE),
 )
 STEP_INFO: Final = _gauge(
-    "ktrdr.operation.step.info", "", "1 for the step that is under way.", (*_STEP, TRACE_ID), scrape_only=True
+    "ktrdr.operation.step.info",
+    "",
+    "1 for the step that is under way.",
+    (*_STEP, semconv.TRACE_ID),
+    scrape_only=True,
 )
 ITEMS_COMPLETED: Final = _gauge(
     "ktrdr.operation.items.completed", "{item}", "Units of work that are finished."
@@ -125,10 +141,14 @@ MEMORY_LIMIT: Final = _gauge(
     "ktrdr.operation.memory.limit", "By", "Memory that its process may hold, where something limits it."
 )
 GPU_UTILIZATION: Final = _gauge(
-    "ktrdr.gpu.utilization", "1", "How busy the GPU is, as its driver tells.", (GPU_INDEX,)
+    "ktrdr.gpu.utilization", "1", "How busy the GPU is, as its driver tells.", (semconv.GPU_INDEX,)
 )
-GPU_MEMORY: Final = _gauge("ktrdr.gpu.memory.usage", "By", "Memory of the GPU that is taken.", (GPU_INDEX,))
-GPU_MEMORY_LIMIT: Final = _gauge("ktrdr.gpu.memory.limit", "By", "Memory that the GPU has.", (GPU_INDEX,))
+GPU_MEMORY: Final = _gauge(
+    "ktrdr.gpu.memory.usage", "By", "Memory of the GPU that is taken.", (semconv.GPU_INDEX,)
+)
+GPU_MEMORY_LIMIT: Final = _gauge(
+    "ktrdr.gpu.memory.limit", "By", "Memory that the GPU has.", (semconv.GPU_INDEX,)
+)
 LOSS: Final = _gauge("ktrdr.training.loss", "", "Training loss of the last epoch.")
 ACCURACY: Final = _gauge("ktrdr.training.accuracy", "1", "Training accuracy of the last epoch.")
 VAL_LOSS: Final = _gauge("ktrdr.training.val_loss", "", "Validation loss of the last epoch.")
@@ -139,7 +159,7 @@ ENDED: Final = _gauge(
     "ktrdr.operation.end.timestamp",
     "s",
     "When the operation ended, and where; for 15 minutes and the newest 100.",
-    (*_STEP, semconv.OPERATION_STATUS, TRACE_ID),
+    (*_STEP, semconv.OPERATION_STATUS, semconv.TRACE_ID),
 )
 ACTIVE: Final = _gauge(
     "ktrdr.operations.active", "{operation}", "Operations that run.", (semconv.OPERATION_TYPE,)
@@ -183,16 +203,19 @@ EXPORT_FAILURES: Final = _counter(
 )
 PUSH_FAILURES: Final = _counter("ktrdr.otel.push.failures", "{push}", "Pushes of metrics that nobody took.")
 DROPPED: Final = _counter(
-    "ktrdr.otel.dropped", "{item}", "What this process observed and could not keep.", (SIGNAL, CAUSE)
+    "ktrdr.otel.dropped",
+    "{item}",
+    "What this process observed and could not keep.",
+    (semconv.SIGNAL, semconv.CAUSE),
 )
 FAULTS: Final = _counter(
-    "ktrdr.otel.faults", "{fault}", "Faults of the plugin that it kept from the program.", (PART,)
+    "ktrdr.otel.faults", "{fault}", "Faults of the plugin that it kept from the program.", (semconv.PART,)
 )
 OWN_CPU_TIME: Final = _counter("ktrdr.otel.cpu.time", "s", "CPU that the plugin's own threads have used.")
 CARDINALITY_OVERFLOW: Final = _counter(
     "ktrdr.otel.cardinality.overflow",
     "{step}",
-    "Steps counted under the item `other`, because there are too many kinds of items.",
+    "Steps counted as `other`, because there are too many items, timeframes or progress types.",
 )
 
 INSTRUMENTS: Final[Sequence[Instrument]] = tuple(

@@ -63,6 +63,7 @@ class OtlpFace:
         self._durations: dict[Series, _Durations] = {}
         self._pushed: set[Series] = set()
         state.observe = self._observe
+        state.forget = self._forget
 
     def metrics(self) -> MetricsData:
         """All there is to push now."""
@@ -138,6 +139,12 @@ class OtlpFace:
             durations.exemplars[bucket] = SdkExemplar(
                 {}, value, time.time_ns(), int(exemplar.span_id, 16), int(exemplar.trace_id, 16)
             )
+
+    def _forget(self, instrument: Instrument, attributes: Mapping[str, str]) -> None:
+        wanted = attributes.items()
+        for series in [each for each in self._durations if each[0] is instrument]:
+            if wanted <= _attributes(*series).items():
+                del self._durations[series]
 
 
 def _attributes(instrument: Instrument, values: tuple[str, ...]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The scrape face: `/metrics`, in Prometheus' text format or as OpenMetrics with exemplars."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -31,13 +31,15 @@ class PrometheusFace(Collector):
                 instrument.prometheus_name,
                 instrument.help,
                 instrument.labels,
+                unit=instrument.prometheus_unit,
                 buckets=bounds,
-                registry=self._registry,
+                registry=None,  # they are collected here, without what they tell besides
             )
             for instrument, bounds in _BOUNDS.items()
         }
         self._registry.register(self)
         state.observe = self._observe
+        state.forget = self._forget
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text of all metrics, in the format that was asked for, and its content type."""
@@ -49,7 +51,7 @@ class PrometheusFace(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Every gauge and counter, as of now."""
+        """Every metric, as of now."""
         gauges: dict[Instrument, GaugeMetricFamily] = {}
         counters: dict[Instrument, CounterMetricFamily] = {}
         for instrument, values, value in [*self._state.points(), *self._state.counters(), *self._health()]:
@@ -59,11 +61,16 @@ class PrometheusFace(Collector):
             family = gauges.get(instrument)
             if family is None:
                 family = gauges[instrument] = GaugeMetricFamily(
-                    instrument.prometheus_name, instrument.help, labels=instrument.labels
+                    instrument.prometheus_name,
+                    instrument.help,
+                    labels=instrument.labels,
+                    unit=instrument.prometheus_unit,
                 )
             family.add_metric(list(values), value)
         yield from gauges.values()
         yield from counters.values()
+        for histogram in self._histograms.values():
+            yield from _without_created(histogram)
 
     def _count(
         self,
@@ -75,7 +82,10 @@ class PrometheusFace(Collector):
         family = families.get(instrument)
         if family is None:
             family = families[instrument] = CounterMetricFamily(
-                instrument.prometheus_name, instrument.help, labels=instrument.labels
+                instrument.prometheus_name,
+                instrument.help,
+                labels=instrument.labels,
+                unit=instrument.prometheus_unit,
             )
         traced = self._state.exemplar(instrument, values)
         exemplar = None if traced is None else OpenMetricsExemplar({"trace_id": traced.trace_id}, 1.0)
@@ -86,3 +96,14 @@ class PrometheusFace(Collector):
     ) -> None:
         labels = None if exemplar is None else {"trace_id": exemplar.trace_id}
         self._histograms[instrument].labels(*values).observe(value, labels)
+
+    def _forget(self, instrument: Instrument, attributes: Mapping[str, str]) -> None:
+        labels = {instruments.label_of(name): value for name, value in attributes.items()}
+        self._histograms[instrument].remove_by_labels(labels)
+
+
+def _without_created(histogram: Histogram) -> Iterator[Metric]:
+    """The push face has no such series. `disable_created_metrics` speaks for the whole program, not for us."""
+    for family in histogram.collect():
+        family.samples = [each for each in family.samples if not each.name.endswith("_created")]
+        yield family

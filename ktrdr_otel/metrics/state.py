@@ -3,22 +3,27 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments
+from ktrdr_otel.metrics.bounds import OTHER, Bound
 from ktrdr_otel.metrics.instruments import Instrument
 from ktrdr_otel.operations.models import Checkpoint, Operation
 from ktrdr_otel.operations.samples import Sample
 
-_KEPT_ENDED: Final = 100
-_KEPT_SECONDS: Final = 15 * 60
+KEPT_ENDED: Final = 100  # operations that have ended, the newest
+KEPT_SECONDS: Final = 15 * 60  # after each one's end
 _SAMPLED_SECONDS: Final = 30.0  # what a process used so long ago says nothing about now
-_MOST_ITEMS: Final = 300  # kinds of items with series of their own; the rest is `other`
+_MOST_ITEMS: Final = (
+    200  # names of items, each within its progress type: two strategies of 40 indicators and 40 sets
+)
+_UNUSED_SECONDS: Final = 3600.0  # then an item gives up its place, if somebody else needs it
+_MOST_TIMEFRAMES: Final = 16
+_MOST_WORDS: Final = 32  # progress types beside our own: they can be any word
 _MOST_TYPES: Final = 50  # types of operations that are counted apart; they can be any word, too
-OTHER: Final = "other"
 
 # One number: an instrument, its attributes' values, and the value.
 Point = tuple[Instrument, tuple[str, ...], float]
@@ -34,6 +39,7 @@ class Exemplar:
 
 
 Observe = Callable[[Instrument, tuple[str, ...], float, Exemplar | None], None]
+Forget = Callable[[Instrument, Mapping[str, str]], None]  # the series that have these attributes
 
 _METRICS: Final[Mapping[str, Instrument]] = {
     "loss": instruments.LOSS,
@@ -44,10 +50,21 @@ _METRICS: Final[Mapping[str, Instrument]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """An operation that has ended."""
+
+    operation: Operation
+    shown_from: float  # seconds since the epoch: when it ended, or when that was told
+
+
 class MetricsState:
     """The latest of what runs, what has ended lately, and totals; nothing in it grows with time.
 
-    One thread brings news, any thread asks for points.
+    Steps are counted by progress type, timeframe and item, each of them bounded for itself: 200 items (a name within
+    its type), 16 timeframes, and 32 words beside our own types. What one bound turns into `other` keeps its true
+    place in the other two; at most 4,100 kinds of steps are told apart. An item that was not used for an hour
+    makes room for a new one. One thread brings news, any thread asks for points.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
@@ -56,14 +73,19 @@ class MetricsState:
         self._running: dict[str, Operation] = {}
         self._samples: Mapping[str, Sample] = {}
         self._training: dict[str, dict[Instrument, float]] = {}
-        self._ended: OrderedDict[str, Operation] = OrderedDict()
-        self._items: set[tuple[str, str, str]] = set()
-        self._types: set[str] = set()
+        self._ended: OrderedDict[str, _End] = OrderedDict()  # the one that is shown for longest is the last
+        self._items: Bound[tuple[str, str]] = Bound(
+            _MOST_ITEMS, unused_seconds=_UNUSED_SECONDS, forget=self._forget_item, now=now
+        )
+        self._timeframes: Bound[str] = Bound(_MOST_TIMEFRAMES, always=[""])
+        self._words: Bound[str] = Bound(_MOST_WORDS, always=_OUR_TYPES)
+        self._types: Bound[str] = Bound(_MOST_TYPES)
         self._looked_at = now()
         self.ended_total: dict[tuple[str, str], int] = {}
         self._last_traced: dict[tuple[str, ...], Exemplar] = {}
         self.overflowed = 0
         self.observe: Observe = lambda instrument, values, value, exemplar: None
+        self.forget: Forget = lambda instrument, attributes: None
 
     def stored(self, operations: Sequence[Operation], steps: Sequence[Checkpoint], _sequence: int) -> None:
         """The store has these operations and these new steps."""
@@ -74,6 +96,15 @@ class MetricsState:
                 self._take_step(step, told.get(step.operation_id) or self._known(step.operation_id))
             for operation in operations:
                 self._take(operation)
+
+    def recall(self, operations: Iterable[Operation]) -> None:
+        """These had ended before anybody looked: they are shown as others are, and counted nowhere."""
+        with self._lock:
+            for operation in operations:
+                if self._known(operation.operation_id) is None and operation.ended_at is not None:
+                    self._ended[operation.operation_id] = _End(operation, operation.ended_at.timestamp())
+            by_time = sorted(self._ended.items(), key=lambda each: each[1].shown_from)
+            self._ended = OrderedDict(by_time[-KEPT_ENDED:])
 
     def sampled(self, samples: Mapping[str, Sample]) -> None:
         """What the processes of running operations used lately, by operation."""
@@ -90,7 +121,7 @@ class MetricsState:
         with self._lock:
             self._forget_old()
             points = [point for operation in self._running.values() for point in self._of(operation)]
-            points.extend(self._end_of(operation) for operation in self._ended.values())
+            points.extend(self._end_of(each.operation) for each in self._ended.values())
             points.extend(self._totals())
         return points
 
@@ -115,12 +146,17 @@ class MetricsState:
             return
         self._running.pop(operation_id, None)
         self._training.pop(operation_id, None)
-        if operation_id in self._ended:
+        told = self._ended.get(operation_id)
+        if told is not None and told.operation.status is operation.status:
+            self._ended[operation_id] = _End(operation, told.shown_from)
             return
-        self._ended[operation_id] = operation
-        while len(self._ended) > _KEPT_ENDED:
+        # Also where another end was told before: it was taken for dead, and what is counted cannot be taken back.
+        self._ended.pop(operation_id, None)
+        self._ended[operation_id] = _End(operation, self._now())
+        while len(self._ended) > KEPT_ENDED:
             self._ended.popitem(last=False)
-        kind = (self._bounded(operation.operation_type), operation.status.value)
+        operation_type = operation.operation_type
+        kind = (operation_type if self._types.admits(operation_type) else OTHER, operation.status.value)
         self.ended_total[kind] = self.ended_total.get(kind, 0) + 1
         exemplar = None if operation.trace_id is None else Exemplar(operation.trace_id)
         if exemplar is not None:
@@ -129,40 +165,45 @@ class MetricsState:
             seconds = max((operation.ended_at - operation.started_at).total_seconds(), 0.0)
             self.observe(instruments.OPERATION_DURATION, kind, seconds, exemplar)
 
-    def _bounded(self, operation_type: str) -> str:
-        if operation_type in self._types:
-            return operation_type
-        if len(self._types) >= _MOST_TYPES:
-            return OTHER
-        self._types.add(operation_type)
-        return operation_type
-
     def _known(self, operation_id: str) -> Operation | None:
-        return self._running.get(operation_id) or self._ended.get(operation_id)
+        ended = self._ended.get(operation_id)
+        return self._running.get(operation_id) if ended is None else ended.operation
 
     def _take_step(self, step: Checkpoint, operation: Operation | None) -> None:
         if step.ended_at is None or step.progress_type is None:
             return
-        item = step.item_name or step.step or ""
-        values = (step.progress_type, step.timeframe or "", item if step.progress_type in _BOUNDED else "")
-        if values not in self._items:
-            if len(self._items) >= _MOST_ITEMS:
-                self.overflowed += 1
-                values = (OTHER, "", OTHER)
-            else:
-                self._items.add(values)
+        values = self._kind_of(step, step.progress_type)
         seconds = max((step.ended_at - step.started_at).total_seconds(), 0.0)
         # An exemplar of a span that is not sampled would lead to no trace.
         is_sampled = operation is not None and operation.trace_id is not None
         exemplar = Exemplar(step.trace_id, step.span_id) if is_sampled else None
         self.observe(instruments.CHECKPOINT_DURATION, values, seconds, exemplar)
-        if step.metrics:
-            training = self._training.setdefault(step.operation_id, {})
-            training.update(
-                {_METRICS[name]: value for name, value in step.metrics.items() if name in _METRICS}
-            )
-            if step.progress_type == semconv.EPOCH and step.item_index is not None:
-                training[instruments.EPOCH] = float(step.item_index)
+        # Of what has ended, or was never told of, nobody would ask, and nothing would take it away.
+        if step.metrics and operation is not None and not operation.status.is_terminal:
+            self._learn(step)
+
+    def _kind_of(self, step: Checkpoint, progress_type: str) -> tuple[str, str, str]:
+        """Progress type, timeframe and item under which the step is counted."""
+        timeframe = step.timeframe or ""
+        item = (step.item_name or step.step or "") if progress_type in _BOUNDED else ""
+        kind = (
+            progress_type if self._words.admits(progress_type) else OTHER,
+            timeframe if self._timeframes.admits(timeframe) else OTHER,
+            item if not item or self._items.admits((progress_type, item)) else OTHER,
+        )
+        self.overflowed += kind != (progress_type, timeframe, item)
+        return kind
+
+    def _forget_item(self, place: tuple[str, str]) -> None:
+        progress_type, item = place
+        attributes = {semconv.PROGRESS_TYPE: progress_type, semconv.ITEM_NAME: item}
+        self.forget(instruments.CHECKPOINT_DURATION, attributes)
+
+    def _learn(self, step: Checkpoint) -> None:
+        training = self._training.setdefault(step.operation_id, {})
+        training.update({_METRICS[name]: value for name, value in step.metrics.items() if name in _METRICS})
+        if step.progress_type == semconv.EPOCH and step.item_index is not None:
+            training[instruments.EPOCH] = float(step.item_index)
 
     def _of(self, operation: Operation) -> Iterator[Point]:
         own = (operation.operation_id, operation.operation_type)
@@ -172,7 +213,7 @@ class MetricsState:
         for phase, (completed, planned) in operation.phases.items():
             yield instruments.PHASE_COMPLETED, (*own, phase), float(completed)
             yield instruments.PHASE_PLANNED, (*own, phase), float(planned)
-        yield instruments.STEP_INFO, (*own, *_place(operation.context), operation.trace_id or ""), 1.0
+        yield instruments.STEP_INFO, (*own, *self._place(operation.context), operation.trace_id or ""), 1.0
         yield instruments.ITEMS_COMPLETED, own, float(operation.items_completed)
         yield instruments.STALLED, own, float(operation.stalled and not operation.suspended)
         yield instruments.SUSPENDED, own, float(operation.suspended)
@@ -209,7 +250,7 @@ class MetricsState:
         values = (
             operation.operation_id,
             operation.operation_type,
-            *_place(operation.context),
+            *self._place(operation.context),
             operation.status.value,
             operation.trace_id or "",
         )
@@ -223,37 +264,27 @@ class MetricsState:
             yield instruments.ACTIVE, (kind,), float(active.get(kind, 0))
         yield instruments.FRESHNESS, (), max(self._now() - self._looked_at, 0.0)
 
+    def _place(self, context: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+        """Symbol, timeframe, step, progress type and item of where an operation is."""
+        step = context.get("preprocessing_step") or context.get("preparation_phase") or context.get("step")
+        item = context.get("indicator_name") or context.get("fuzzy_set_name") or context.get("item")
+        kind = str(context.get("progress_type") or "")
+        return (
+            str(context.get("symbol") or ""),
+            str(context.get("timeframe") or ""),
+            str(step or ""),
+            kind if self._words.admits(kind) else OTHER,
+            str(item or ""),
+        )
+
     def _forget_old(self) -> None:
-        oldest = self._now() - _KEPT_SECONDS
-        for operation_id, operation in list(self._ended.items()):
-            if operation.ended_at is not None and operation.ended_at.timestamp() < oldest:
-                del self._ended[operation_id]
+        oldest = self._now() - KEPT_SECONDS
+        while self._ended and next(iter(self._ended.values())).shown_from < oldest:
+            self._ended.popitem(last=False)
 
 
 # Types whose items a strategy file bounds; a stranger's items are not.
 _BOUNDED: Final = frozenset(
     {semconv.PREPROCESSING, semconv.INDICATOR_COMPUTATION, semconv.FUZZY_GENERATION, semconv.PREPARATION}
 )
-
-
-def _place(context: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
-    """Symbol, timeframe, step, progress type and item of where an operation is."""
-    step = context.get("preprocessing_step") or context.get("preparation_phase") or context.get("step")
-    item = context.get("indicator_name") or context.get("fuzzy_set_name") or context.get("item")
-    kind = next((kind for key, kind in _TYPE_OF_KEY if key in context), "")
-    return (
-        str(context.get("symbol") or ""),
-        str(context.get("timeframe") or ""),
-        str(step or ""),
-        kind,
-        str(item or ""),
-    )
-
-
-_TYPE_OF_KEY: Final = (
-    ("indicator_name", semconv.INDICATOR_COMPUTATION),
-    ("fuzzy_set_name", semconv.FUZZY_GENERATION),
-    ("preparation_phase", semconv.PREPARATION),
-    ("epoch_index", semconv.EPOCH),
-    ("preprocessing_step", semconv.PREPROCESSING),
-)
+_OUR_TYPES: Final = _BOUNDED | {"", semconv.EPOCH, semconv.BATCH, semconv.EVALUATION, semconv.HOLD}

@@ -137,6 +137,14 @@ class OperationStore(Protocol):
         """Those operations, all that run, and all that began after that key, in the order of their keys."""
         ...
 
+    def ended_since(self, since_ns: int, *, limit: int) -> list[Stored]:
+        """So many of the newest that have ended since then, in the order of their ends."""
+        ...
+
+    def ended_otherwise(self, operation_ids: Iterable[str]) -> list[Stored]:
+        """Those of the operations, which had been declared lost, that have ended in another way after all."""
+        ...
+
     def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> list[Checkpoint]:
         """Ended units of work of a higher sequence, of one operation or of all, in order of sequence."""
         ...

@@ -181,6 +181,15 @@ class OperationsService:
         found = self._store.following(operation_ids, after_key=after_key)
         return [self._judged(each) for each in found], max([after_key, *(each.key for each in found)])
 
+    def ended_lately(self, *, seconds: float, limit: int) -> Sequence[Operation]:
+        """So many of the newest that have ended within that time, in the order of their ends."""
+        since_ns = self._clock.wall_ns() - int(seconds * 1e9)
+        return [each.operation for each in self._store.ended_since(since_ns, limit=limit)]
+
+    def ended_otherwise(self, operation_ids: Iterable[str]) -> Sequence[Operation]:
+        """Those of the operations, which had been declared lost, that have ended in another way after all."""
+        return [each.operation for each in self._store.ended_otherwise(operation_ids)]
+
     def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> Sequence[Checkpoint]:
         """Finished units of a higher sequence than `after`, of one operation or of all, in order of sequence."""
         return self._store.steps(after=after, limit=limit, operation_id=operation_id)

@@ -64,7 +64,8 @@ def create_app(
         if outbox is not None:
             deliveries.append(Notifier(outbox).stored)
         # The last one: it reads the store, and what is told before it is told whatever becomes of that.
-        follower = Follower(service, *deliveries, Usage(metrics, service.latest_samples).stored)
+        deliveries.append(Usage(metrics, service.latest_samples).stored)
+        follower = Follower(service, *deliveries, recall=metrics.recall)
 
         def health() -> list[Point]:
             looking_on = (instruments.SUBSCRIBERS, (), float(hub.subscribers))

@@ -30,7 +30,12 @@ from ktrdr_otel.storage.evidence import (
     stored_line,
     stored_sample,
 )
-from ktrdr_otel.storage.queries import checkpoints_query, steps_query
+from ktrdr_otel.storage.queries import (
+    checkpoints_query,
+    ended_otherwise_query,
+    ended_since_query,
+    steps_query,
+)
 from ktrdr_otel.storage.tables import (
     cancel_requests,
     checkpoints,
@@ -145,6 +150,15 @@ class SqlOperationStore:
         )
         query = select(operations).where(wanted).order_by(operations.c.key)
         return [rows.stored_operation(row) for row in self._read(query)]
+
+    def ended_since(self, since_ns: int, *, limit: int) -> list[Stored]:
+        """So many of the newest that have ended since then, in the order of their ends."""
+        newest = self._read(ended_since_query(since_ns, limit=limit))
+        return [rows.stored_operation(row) for row in reversed(newest)]
+
+    def ended_otherwise(self, operation_ids: Iterable[str]) -> list[Stored]:
+        """Those of the operations, which had been declared lost, that have ended in another way after all."""
+        return [rows.stored_operation(row) for row in self._read(ended_otherwise_query(operation_ids))]
 
     def steps(self, *, after: int, limit: int, operation_id: str | None = None) -> list[Checkpoint]:
         """Ended units of work of a higher sequence, of one operation or of all, in order of sequence."""

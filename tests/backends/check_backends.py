@@ -26,7 +26,7 @@ def same_names_on_both_faces(backends: Backends) -> bool:
     """But for the step under way, which is scraped alone, and the server's own health."""
     pushed = names(backends, f'{{__name__=~"ktrdr_.+",{PUSHED[1:]}')
     scraped = names(backends, f'{{__name__=~"ktrdr_.+",{SCRAPED[1:]}')
-    own = {name for name in scraped | pushed if name.startswith("ktrdr_otel_") or name.endswith("_created")}
+    own = {name for name in scraped | pushed if name.startswith("ktrdr_otel_")}
     return scraped - own == {"ktrdr_operation_step_info", *(pushed - own)}
 
 

@@ -1,6 +1,7 @@
 """What does a scrape of a hundred active operations take, and does it slow a running checkpoint?
 
-The scrape is over HTTP, of `ktrdr-otel serve`. Checkpoints run in this process, in pairs: while that server
+The scrape is over HTTP, of `ktrdr-otel serve`; each operation has all that one can have: phases, an allowance, metrics
+of an epoch, and what its process uses. Checkpoints run in this process, in pairs: while that server
 is scraped ten times a second, and while nobody asks; CPU time of this process per checkpoint.
 """
 
@@ -49,25 +50,86 @@ def begin_operations(database: str) -> None:
                 lease_seconds=3600,
             )
         )
+    now = datetime.now(UTC)
     state = Progress(
-        phase="preprocessing",
-        percentage=2.0,
-        message="Processing AAPL (2/5) [1h] - Computing RSI (15/40)",
-        context={"symbol": "AAPL", "timeframe": "1h", "indicator_name": "RSI"},
-        last_progress_at=datetime.now(UTC),
-        items_completed=15,
-        items_planned=400,
+        phase="epoch",
+        percentage=50.0,
+        message="Epoch 40/80",
+        context={"progress_type": "epoch", "epoch_index": 40, "total_epochs": 80},
+        last_progress_at=now,
+        items_completed=363,
+        items_planned=404,
         estimated_remaining_seconds=60.0,
+        phases={
+            "preprocessing": (320, 320),
+            "preparation": (3, 3),
+            "training": (40, 80),
+            "evaluation": (0, 1),
+        },
+        moved_monotonic_ns=time.monotonic_ns(),
+        allowance_seconds=3600.0,
     )
     service.write(Batch(progress={f"active-{number}": state for number in range(ACTIVE)}))
     service.close()
 
 
-def scrape(url: str) -> int:
-    """The number of series about operations that run."""
+def go_on(database: str) -> None:
+    """Each of them has finished an epoch, and its watcher has looked at what its process uses."""
+    from ktrdr_otel.operations.ports import Batch
+    from ktrdr_otel.operations.worker import this_worker
+    from ktrdr_otel.progress.events import Unit
+    from ktrdr_otel.runtime import open_service
+    from ktrdr_otel.settings import load_settings
+    from ktrdr_otel.watcher.record import Record
+
+    service = open_service(load_settings(database=database))
+    began = time.time_ns()
+    context = {"epoch_index": 40, "total_epochs": 80}
+    metrics = {"loss": 0.5, "accuracy": 0.6, "val_loss": 0.7, "val_accuracy": 0.5, "learning_rate": 0.001}
+    epochs = [
+        Unit(
+            f"active-{number}",
+            number + 1,
+            number + 1000,
+            number + 1,
+            "epoch",
+            "epoch",
+            context,
+            began,
+            0,
+            began + 10**9,
+            metrics,
+        )
+        for number in range(ACTIVE)
+    ]
+    service.write(Batch(finished=epochs))
+    mine = this_worker()
+    told = {"pid": mine.pid, "started_ticks": mine.pid_started_ticks, "boot_id": mine.boot_id}
+    watcher = Record({**service.watching(), **told, "site_packages": []})
+    # What is older than half a minute is not exposed, and watchers that write it anew are no part of the question.
+    at_ns = began + 3600 * 10**9
+    for number in range(ACTIVE):
+        watcher.sample(f"active-{number}", at_ns=at_ns, cpu_share=0.75, rss_bytes=2**30, limit_bytes=2**33)
+    watcher.close()
+    service.close()
+
+
+def scrape(url: str) -> str:
+    """What is exposed."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    return sum(line.startswith("ktrdr_operation_progress_ratio{") for line in text.splitlines())
+        return str(answer.read().decode())
+
+
+def until_exposed(url: str, *names: str) -> None:
+    """Each of the operations has a series of each of those names."""
+    deadline = time.monotonic() + 20
+    while True:
+        lines = scrape(url).splitlines()
+        counts = {name: sum(line.startswith(f"{name}{{") for line in lines) for name in names}
+        if min(counts.values()) >= ACTIVE:
+            return
+        assert time.monotonic() < deadline, f"the server does not see the operations: {counts}"
+        time.sleep(0.05)
 
 
 def scrape_seconds(url: str) -> float:
@@ -120,10 +182,16 @@ def main() -> None:
         ) as server:
             assert server.stdout is not None
             url = server.stdout.readline().split()[-1]
-            deadline = time.monotonic() + 20
-            while scrape(url) < ACTIVE:
-                assert time.monotonic() < deadline, "the server does not see the operations"
-                time.sleep(0.05)
+            until_exposed(url, "ktrdr_operation_progress_ratio")
+            go_on(database)
+            until_exposed(
+                url,
+                "ktrdr_operation_phase_items_completed",
+                "ktrdr_operation_stall_allowance_seconds",
+                "ktrdr_training_val_accuracy_ratio",
+                "ktrdr_operation_memory_limit_bytes",
+            )
+            series = sum(not line.startswith("#") for line in scrape(url).splitlines())
             took = [scrape_seconds(url) for _ in range(SCRAPES)]
             os.environ["KTRDR_OTEL_WATCHER"] = "off"
             with observe("measured", display="off", database=str(Path(folder) / "measured.db")) as operation:
@@ -138,6 +206,7 @@ def main() -> None:
         "scrape",
         {
             "active_operations": ACTIVE,
+            "series": series,
             "scrape_seconds": Spread.of(took),
             "scrape_p99_seconds": statistics.quantiles(took, n=100, method="inclusive")[98],
             "scrape_longest_seconds": max(took),

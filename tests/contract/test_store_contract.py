@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 
 from ktrdr_otel import semconv
-from ktrdr_otel.clock import utc_from_ns
+from ktrdr_otel.clock import ns_from_utc, utc_from_ns
 from ktrdr_otel.errors import OperationExistsError, StoreUnavailableError, UnknownOperationError
 from ktrdr_otel.operations.durations import Learned
 from ktrdr_otel.operations.logs import Logged
@@ -261,6 +261,38 @@ def test_who_follows_hears_of_what_runs_what_is_new_and_what_was_asked_for(store
 
     assert names(after_key=key) == ["two", "three"]
     assert names("one", after_key=key + 1) == ["one", "two"]
+
+
+def test_the_newest_ends_of_a_time_are_found(store: SqlOperationStore) -> None:
+    """The oldest of them first, each as it ended; what runs and what ended before is not among them."""
+    for number in range(5):
+        store.create(new(f"run {number}"), wall_ns=1, monotonic_ns=1)
+    statuses = (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED)
+    for number, status in zip((2, 0, 3), statuses, strict=True):
+        at = NOW + timedelta(seconds=(2, 0, 3).index(number))
+        store.write(Batch(endings={f"run {number}": Ending(status=status, ended_at=at, progress=progress())}))
+    assert store.mark_lost("run 4", reason="gone", ended_ns=ns_from_utc(NOW) + 10**10, heartbeat_ns=1)
+    found = [each.operation for each in store.ended_since(ns_from_utc(NOW) + 1, limit=2)]
+    assert [each.operation_id for each in found] == ["run 3", "run 4"]
+    assert [each.status.value for each in found] == ["cancelled", "lost"]
+    assert found[0].ended_at == NOW + timedelta(seconds=2)
+    assert found[0].context["symbol"] == "AAPL"
+    everyone = store.ended_since(0, limit=9)
+    assert [each.operation.operation_id for each in everyone] == ["run 2", "run 0", "run 3", "run 4"]
+
+
+def test_who_was_taken_for_dead_and_has_ended_otherwise_is_found(store: SqlOperationStore) -> None:
+    """Of those that are asked for; not who is lost still, or runs again."""
+    for name in ("lost", "back", "over", "other"):
+        store.create(new(name), wall_ns=1, monotonic_ns=1)
+    for name in ("lost", "back", "over"):
+        assert store.mark_lost(name, reason="gone", ended_ns=2, heartbeat_ns=1)
+    ending = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress())
+    store.write(Batch(endings={"over": ending, "other": ending}, beating=["back"], wall_ns=3))
+    found = store.ended_otherwise(["lost", "back", "over"])
+    assert [(each.operation.operation_id, each.operation.status.value) for each in found] == [
+        ("over", "completed")
+    ]
 
 
 def test_metrics_have_a_history(store: SqlOperationStore) -> None:

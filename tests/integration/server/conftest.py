@@ -114,7 +114,14 @@ def progress(count: int) -> Progress:
     )
 
 
-def finish(service: OperationsService, operation_id: str = "one", count: int = 0) -> None:
-    """The operation has completed."""
-    ending = Ending(status=OperationStatus.COMPLETED, ended_at=datetime.now(UTC), progress=progress(count))
+def finish(
+    service: OperationsService,
+    operation_id: str = "one",
+    count: int = 0,
+    *,
+    status: OperationStatus = OperationStatus.COMPLETED,
+    ended_at: datetime | None = None,
+) -> None:
+    """The operation has ended so, now if it is not said when."""
+    ending = Ending(status=status, ended_at=ended_at or datetime.now(UTC), progress=progress(count))
     service.write(Batch(endings={operation_id: ending}))

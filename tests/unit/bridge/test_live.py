@@ -10,7 +10,7 @@ from ktrdr_otel.bridge.live import LiveOperation
 from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import utc_from_ns
 from ktrdr_otel.operations.allowances import Allowances
-from ktrdr_otel.operations.models import NewOperation
+from ktrdr_otel.operations.models import NewOperation, OperationStatus
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.progress.events import Unit, UnitError
@@ -157,3 +157,27 @@ def test_a_stall_of_a_step_that_nobody_saw_begin_is_told(
         begun._replace(ended_ns=clock.wall_ns(), seen_monotonic_ns=clock.monotonic_ns(), error=error)
     )
     assert caplog.messages == ["operation op-1 stood still for 3.0 s in Load file-1 (1/9)"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        semconv.PREPROCESSING,
+        semconv.INDICATOR_COMPUTATION,
+        semconv.FUZZY_GENERATION,
+        semconv.PREPARATION,
+        semconv.EPOCH,
+        semconv.EVALUATION,
+        semconv.HOLD,
+        "a word of yours",
+    ],
+)
+def test_the_context_says_what_type_of_step_is_under_way(begin: Begin, clock: FakeClock, word: str) -> None:
+    """Whatever its other keys are: a hold and any word have none of their own; nothing is under way at the end."""
+    live = begin()
+    assert "progress_type" not in live.progress().context
+    live.started(unit(1, clock)._replace(progress_type=word))
+    assert live.progress().context["progress_type"] == word
+    live.settle()
+    assert live.status()["context"]["progress_type"] == word
+    assert "progress_type" not in live.finish(OperationStatus.COMPLETED, None).context

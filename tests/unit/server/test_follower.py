@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,7 +18,7 @@ from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server import closing
 from ktrdr_otel.server.follower import Follower
 from ktrdr_otel.settings import load_settings
-from tests.integration.server.conftest import begin, unit
+from tests.integration.server.conftest import begin, finish, unit
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def following(service: OperationsService) -> Iterator["SimpleQueue[Checkpoint]"]
             told.put(step)
         looked.set()
 
-    follower = Follower(service, deliver)
+    follower = Follower(service, deliver, recall=lambda ended: None)
     follower.start()
     try:
         assert looked.wait(30)
@@ -84,3 +85,103 @@ def test_the_start_of_the_closing_program_holds_nobody_up(
             assert told.get(timeout=30).item_index == 1
     finally:
         go_on.set()
+
+
+class Heard:
+    """What a follower has told: operations as they come, and what it recalled."""
+
+    def __init__(self, service: OperationsService) -> None:
+        self.news: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self.recalled: SimpleQueue[list[tuple[str, str]]] = SimpleQueue()
+        self.follower = Follower(service, self._deliver, recall=self._recall)
+
+    def _deliver(self, operations: Sequence[Operation], steps: Sequence[Checkpoint], sequence: int) -> None:
+        for each in operations:
+            self.news.put((each.operation_id, each.status.value))
+
+    def _recall(self, operations: Sequence[Operation]) -> None:
+        self.recalled.put([(each.operation_id, each.status.value) for each in operations])
+
+    def until(self, operation_id: str, status: str) -> list[tuple[str, str]]:
+        """What was told until the operation had that status."""
+        told: list[tuple[str, str]] = []
+        while not told or told[-1] != (operation_id, status):
+            told.append(self.news.get(timeout=30))
+        return told
+
+
+@pytest.fixture
+def heard(service: OperationsService) -> Iterator[Heard]:
+    """A follower that has not begun; a test begins it."""
+    made = Heard(service)
+    yield made
+    made.follower.stop()
+
+
+def lose(service: OperationsService, operation_id: str) -> None:
+    """A watcher has declared the operation lost, just now."""
+    stored = service._store.get(operation_id)
+    assert service._store.mark_lost(
+        operation_id,
+        reason="killed",
+        ended_ns=stored.heartbeat.wall_ns,
+        heartbeat_ns=stored.heartbeat.wall_ns,
+    )
+
+
+def test_what_ended_before_it_began_is_recalled_once_and_is_no_news(
+    service: OperationsService, heard: Heard
+) -> None:
+    """A server that starts again: those of the last quarter of an hour, however they ended."""
+    for name in ("long ago", "lost", "over", "runs"):
+        begin(service, name)
+    finish(service, "long ago", ended_at=datetime.now(UTC) - timedelta(minutes=16))
+    lose(service, "lost")
+    finish(service, "over")
+    heard.follower.start()
+    assert heard.recalled.get(timeout=30) == [("lost", "lost"), ("over", "completed")]
+    finish(service, "runs")
+    assert {name for name, _ in heard.until("runs", "completed")} == {"runs"}
+    assert heard.recalled.empty()
+
+
+def test_a_store_that_fails_at_first_is_asked_again_what_ended_before(
+    service: OperationsService, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends meanwhile is news, and told before."""
+    begin(service, "over")
+    begin(service, "runs")
+    finish(service, "over")
+    ask, asked = service.ended_lately, threading.Event()
+
+    def fails_once(**keywords: int) -> Sequence[Operation]:
+        if not asked.is_set():
+            asked.set()
+            finish(service, "runs")
+            raise StoreUnavailableError("the store", "busy")
+        return ask(**keywords)
+
+    monkeypatch.setattr(service, "ended_lately", fails_once)
+    heard.follower.start()
+    assert ("over", "completed") in heard.recalled.get(timeout=30)
+    assert ("over", "completed") not in heard.until("runs", "completed")
+
+
+@pytest.mark.parametrize("is_recalled", [True, False])
+def test_who_was_taken_for_dead_and_has_completed_is_news(
+    service: OperationsService, heard: Heard, is_recalled: bool
+) -> None:
+    """Nobody saw it run in between; whether it was lost before the follower began, or while it looked."""
+    begin(service, "one")
+    if is_recalled:
+        lose(service, "one")
+    heard.follower.start()
+    assert heard.recalled.get(timeout=30) == [("one", "lost")] * is_recalled
+    if not is_recalled:
+        heard.until("one", "running")
+        lose(service, "one")
+        heard.until("one", "lost")
+    finish(service, "one")
+    assert heard.until("one", "completed")[-1] == ("one", "completed")
+    begin(service, "two")
+    assert ("one", "completed") not in heard.until("two", "running")
