@@ -18,8 +18,8 @@ import httpx
 import pytest
 import yaml
 
-from dashboards.board import SERVER_JOB
 from dashboards.build import boards
+from dashboards.queries import SERVER_JOB
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.gpu import Gpus
 from ktrdr_otel.watcher.kernel import memory_limit
@@ -358,7 +358,7 @@ def every_mark_and_variable_has_data(watched: Watched) -> None:
     marks = list(every_annotation())
     assert {name for _, name, _ in marks} == {"Stalls", "Ends"}
     for board, name, expression in marks:
-        asked = {"query": expression, "start": now - 300, "end": now, "step": 1}
+        asked: dict[str, str | float] = {"query": expression, "start": now - 300, "end": now, "step": 1}
         answer = httpx.get(f"{watched.prometheus}/api/v1/query_range", params=asked, timeout=10).json()
         assert answer["status"] == "success", (board, name, answer)
         assert answer["data"]["result"], (board, name)
