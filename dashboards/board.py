@@ -12,13 +12,10 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards.links import PAGE
 from dashboards.panels import SOURCE
-from dashboards.queries import ID, OF_CHOSEN, STATUS, ended, latest, legend
+from dashboards.queries import ID, OF_CHOSEN, SERVER_JOB, STATUS, ended, latest, legend
 from ktrdr_otel.metrics import instruments
 
 TAG: Final = "ktrdr-otel"
-SERVER_JOB: Final = (
-    "ktrdr-otel-server"  # of prometheus.yml; what pushes is `ktrdr-otel`, or its service's name
-)
 PAGE_ADDRESS: Final = "http://localhost:9464"
 
 

@@ -1,11 +1,17 @@
 """The board **Plugin health**: is what the others show the truth?"""
 
+from typing import Final
+
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import counted, lines, numbers, query, yes_or_no
+from dashboards.panels import BAD, ODD, counted, lines, numbers, query, yes_or_no
 from dashboards.queries import DROPPED_CAUSE, DROPPED_SIGNAL, FAULTY_PART, WHO, legend, rate, told
 from ktrdr_otel.metrics import instruments as of
+
+# What a process keeps before it drops, as it is by default.
+MOST_STEPS: Final = 200_000
+MOST_SPANS: Final = 8192
 
 
 def health() -> dashboard.Dashboard:
@@ -30,7 +36,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Was anything not kept?",
                 "none",
                 query(f"sum({of.DROPPED.series})", "dropped"),
-                bad_from=1,
+                limits={BAD: 1},
             )
         )
         .with_panel(
@@ -39,7 +45,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Has the plugin kept a fault of its own from a program?",
                 "none",
                 query(f"sum({of.FAULTS.series})", "faults"),
-                bad_from=1,
+                limits={BAD: 1},
             )
         )
         .with_panel(
@@ -58,6 +64,7 @@ def _store(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "How long ago was the store looked at?",
                 "s",
                 query(f"max by ({WHO}) ({of.FRESHNESS.series})", legend(WHO)),
+                limits={ODD: 5, BAD: 15},
             ).min(0)
         )
         .with_panel(
@@ -76,6 +83,7 @@ def _store(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "none",
                     query(told(of.INBOX), f"{legend(WHO)} to be read"),
                     query(told(of.STORE_QUEUE), f"{legend(WHO)} to be stored"),
+                    limits={ODD: MOST_STEPS / 10, BAD: MOST_STEPS},
                 )
             )
         )
@@ -86,6 +94,7 @@ def _store(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Did the store refuse anything, and when?",
                     "none",
                     query(told(of.STORE_FAILURES), legend(WHO)),
+                    limits={BAD: 1},
                 )
             )
         )
@@ -97,7 +106,13 @@ def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
         made.with_row(dashboard.Row("Traces and metrics on their way"))
         .with_panel(
             counted(
-                lines("Export queue", "Do spans pile up?", "none", query(told(of.EXPORT_QUEUE), legend(WHO)))
+                lines(
+                    "Export queue",
+                    "Do spans pile up?",
+                    "none",
+                    query(told(of.EXPORT_QUEUE), legend(WHO)),
+                    limits={ODD: MOST_SPANS / 2, BAD: MOST_SPANS},
+                )
             )
         )
         .with_panel(
@@ -113,6 +128,7 @@ def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "none",
                     query(told(of.EXPORT_FAILURES), f"{legend(WHO)} spans"),
                     query(told(of.PUSH_FAILURES), f"{legend(WHO)} metrics"),
+                    limits={ODD: 1},
                 )
             )
         )
@@ -126,6 +142,7 @@ def _exports(made: dashboard.Dashboard) -> dashboard.Dashboard:
                         told(of.DROPPED, (DROPPED_SIGNAL, DROPPED_CAUSE)),
                         legend(DROPPED_SIGNAL, DROPPED_CAUSE),
                     ),
+                    limits={BAD: 1},
                 )
             )
         )
@@ -150,6 +167,7 @@ def _costs(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Which part of the plugin failed, and when?",
                     "none",
                     query(told(of.FAULTS, (FAULTY_PART,)), legend(FAULTY_PART)),
+                    limits={BAD: 1},
                 )
             )
         )
@@ -161,6 +179,7 @@ def _costs(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "none",
                     query(told(of.CARDINALITY_OVERFLOW), f"{legend(WHO)} counted as other"),
                     span=24,
+                    limits={ODD: 1},
                 )
             )
         )

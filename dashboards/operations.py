@@ -1,10 +1,13 @@
 """The board **Operations**: what runs, how far, what stalls, what ended how."""
 
+from typing import Final
+
 from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from dashboards.board import board
 from dashboards.links import page_of, trace_of
-from dashboards.panels import bars, grid, lines, numbers, of_operations, query
+from dashboards.panels import BAD, ODD, bars, grid, limited, lines, numbers, of_operations, query
 from dashboards.queries import (
     ID,
     ITEM,
@@ -17,8 +20,10 @@ from dashboards.queries import (
     ended,
     latest,
     legend,
-    of_job,
+    number,
     quantile,
+    share,
+    total,
 )
 from ktrdr_otel.metrics import instruments as of
 
@@ -33,6 +38,9 @@ PLACE = {
 }
 LINKS = {"operation": page_of("${__value.text}"), "trace": trace_of("${__value.text}")}
 
+LEASE_SECONDS: Final = 15  # as it is by default: no heartbeat for so long is a death
+MISSING_SECONDS: Final = 120  # of the alert HeartbeatMissing
+
 
 def operations() -> dashboard.Dashboard:
     """The board."""
@@ -44,16 +52,14 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
     everything = ""
     return (
         made.with_row(dashboard.Row("Now"))
-        .with_panel(
-            numbers("Running", "How many run?", "none", query(f"sum({of_job(of.ACTIVE.series)})", "running"))
-        )
+        .with_panel(numbers("Running", "How many run?", "none", query(number(of.STARTED), "running")))
         .with_panel(
             numbers(
                 "Stalled",
                 "How many live and do not move?",
                 "none",
                 query(f"sum({latest(of.STALLED, everything)})", "stalled"),
-                bad_from=1,
+                limits={BAD: 1},
             )
         )
         .with_panel(
@@ -62,6 +68,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "How many are stopped by a signal?",
                 "none",
                 query(f"sum({latest(of.SUSPENDED, everything)})", "suspended"),
+                limits={ODD: 1},
             )
         )
         .with_panel(
@@ -70,6 +77,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "How many take longer than ever, as they may?",
                 "none",
                 query(f"sum({latest(of.SLOW, everything)})", "slow"),
+                limits={ODD: 1},
             )
         )
         .with_panel(
@@ -103,6 +111,7 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
 
 
 def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    silence = f"time() - {latest(of.LAST_PROGRESS)}"
     return (
         made.with_row(dashboard.Row("Does it move?"))
         .with_panel(
@@ -119,14 +128,29 @@ def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
         )
         .with_panel(
             of_operations(
-                lines(
-                    "Silence against allowance",
-                    "How long has nothing been finished, and how long may that be?",
-                    "s",
-                    query(f"time() - {latest(of.LAST_PROGRESS)}", f"{legend(ID)} silence"),
-                    query(latest(of.ALLOWANCE), f"{legend(ID)} allowance"),
+                limited(
+                    lines(
+                        "Silence against allowance",
+                        "How long has nothing been finished, and how long may that be?",
+                        "s",
+                        query(silence, f"{legend(ID)} silence"),
+                        query(latest(of.ALLOWANCE), f"{legend(ID)} allowance"),
+                    ),
+                    "allowance",
                 )
             )
+        )
+        .with_panel(
+            of_operations(
+                bars(
+                    "Silence of what is allowed",
+                    "Which is nearest to being stalled?",
+                    "percentunit",
+                    query(share(silence, latest(of.ALLOWANCE)), legend(ID)),
+                    span=8,
+                    limits={ODD: 0.8, BAD: 1},
+                )
+            ).max(1)
         )
         .with_panel(
             of_operations(
@@ -135,6 +159,8 @@ def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "Is each process there?",
                     "s",
                     query(f"time() - {latest(of.HEARTBEAT)}", legend(ID)),
+                    span=8,
+                    limits={ODD: LEASE_SECONDS, BAD: MISSING_SECONDS},
                 )
             )
         )
@@ -145,6 +171,7 @@ def _moving(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "How many units of work are done?",
                     "none",
                     query(latest(of.ITEMS_COMPLETED), legend(ID)),
+                    span=8,
                 )
             )
         )
@@ -161,6 +188,7 @@ def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     "How many cores does each process keep busy?",
                     "none",
                     query(latest(of.CPU), legend(ID)),
+                    span=8,
                 )
             )
             .axis_label("cores")
@@ -168,14 +196,30 @@ def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
         )
         .with_panel(
             of_operations(
-                lines(
-                    "Memory",
-                    "How much memory does each process hold, and how much may it?",
-                    "bytes",
-                    query(latest(of.MEMORY), legend(ID)),
-                    query(latest(of.MEMORY_LIMIT), f"{legend(ID)} limit"),
+                limited(
+                    lines(
+                        "Memory",
+                        "How much memory does each process hold, and how much may it?",
+                        "bytes",
+                        query(latest(of.MEMORY), legend(ID)),
+                        query(latest(of.MEMORY_LIMIT), f"{legend(ID)} limit"),
+                        span=8,
+                    ),
+                    "limit",
                 )
             ).min(0)
+        )
+        .with_panel(
+            of_operations(
+                bars(
+                    "Memory of what is allowed",
+                    "Which is nearest to being killed for its memory?",
+                    "percentunit",
+                    query(share(latest(of.MEMORY), latest(of.MEMORY_LIMIT)), legend(ID)),
+                    span=8,
+                    limits={ODD: 0.8, BAD: 0.95},
+                )
+            ).max(1)
         )
     )
 
@@ -200,8 +244,11 @@ def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Ends by status",
                 "How did operations end?",
                 "none",
-                query(f"sum by ({TYPE}, {STATUS}) ({of_job(of.OPERATIONS.series)})", legend(TYPE, STATUS)),
+                query(total(of.OPERATIONS, [TYPE, STATUS]), legend(TYPE, STATUS)),
             )
+            .override_by_regexp("/ (failed|lost)$/", [_fixed(BAD)])
+            .override_by_regexp("/ cancelled$/", [_fixed(ODD)])
+            .override_by_regexp("/ completed$/", [_fixed("green")])
         )
         .with_panel(
             lines(
@@ -212,3 +259,7 @@ def _ended(made: dashboard.Dashboard) -> dashboard.Dashboard:
             )
         )
     )
+
+
+def _fixed(color: str) -> DynamicConfigValue:
+    return DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})

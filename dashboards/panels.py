@@ -15,6 +15,7 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     ScaleDistribution,
@@ -34,6 +35,11 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.links import page_of
 from dashboards.queries import ID
+
+# From which value on which colour: what is worth a look, and what is bad. Without any, a value is neither: blue.
+Limits = Mapping[str, float]
+ODD: Final = "orange"
+BAD: Final = "red"
 
 P = TypeVar("P", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel, heatmap.Panel)
 
@@ -62,16 +68,22 @@ def lines(
     *queries: prometheus.Dataquery,
     span: int = 12,
     nothing: str = NOTHING,
+    limits: Limits | None = None,
 ) -> timeseries.Panel:
-    """Values over time."""
+    """Values over time; the limits are dashed lines where the values come near them."""
     legend = (
         common.VizLegendOptions()
         .display_mode(LegendDisplayMode.LIST)
         .placement(LegendPlacement.BOTTOM)
         .show_legend(True)
     )
+    dashed = common.GraphThresholdsStyleConfig().mode(
+        GraphThresholdsStyleMode.DASHED if limits else GraphThresholdsStyleMode.OFF
+    )
     return (
         _with(timeseries.Panel(), title, question, unit, queries, span)
+        .thresholds(_thresholds(limits))
+        .thresholds_style(dashed)
         .fill_opacity(8)
         .line_width(2)
         .span_nulls(False)
@@ -86,6 +98,18 @@ def counted(panel: timeseries.Panel) -> timeseries.Panel:
     return panel.min(0).axis_soft_max(5).decimals(0)
 
 
+def limited(panel: timeseries.Panel, word: str) -> timeseries.Panel:
+    """The panel, whose series that end in the word are what the others should stay below: dashed, in red."""
+    return panel.override_by_regexp(
+        f"/ {word}$/",
+        [
+            DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": BAD}),
+            DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 8]}),
+            DynamicConfigValue(id_val="custom.fillOpacity", value=0),
+        ],
+    )
+
+
 def of_operations(panel: P) -> P:
     """The panel, whose every series leads to the page of its operation."""
     return panel.data_links([page_of(f"${{__field.labels.{ID}}}")])
@@ -98,16 +122,12 @@ def numbers(
     *queries: prometheus.Dataquery,
     span: int = 6,
     height: int = 4,
-    bad_from: float | None = None,
+    limits: Limits | None = None,
     nothing: str = "0",
 ) -> stat.Panel:
-    """The values now, each large; red from `bad_from` on; `nothing` where no series is there."""
+    """The values now, each large; `nothing` where no series is there."""
     panel = _with(stat.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
-    steps = [Threshold(value=None, color="green" if bad_from is not None else "blue")]
-    if bad_from is not None:
-        steps.append(Threshold(value=bad_from, color="red"))
-    limits = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
-    return _large(panel.thresholds(limits).no_value(nothing))
+    return _large(panel.thresholds(_thresholds(limits)).no_value(nothing))
 
 
 def yes_or_no(
@@ -131,14 +151,19 @@ def yes_or_no(
 
 
 def bars(
-    title: str, question: str, unit: str, *queries: prometheus.Dataquery, span: int = 12, height: int = HEIGHT
+    title: str,
+    question: str,
+    unit: str,
+    *queries: prometheus.Dataquery,
+    span: int = 12,
+    height: int = HEIGHT,
+    limits: Limits | None = None,
 ) -> bargauge.Panel:
     """The values now, side by side."""
     panel = _with(bargauge.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
-    blue = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE)
     return (
         panel.orientation(VizOrientation.HORIZONTAL)
-        .thresholds(blue.steps([Threshold(value=None, color="blue")]))
+        .thresholds(_thresholds(limits))
         .text(common.VizTextDisplayOptions().title_size(12).value_size(16))
         .min(0)
         .no_value(NOTHING)
@@ -187,6 +212,12 @@ def heat(title: str, question: str, *queries: prometheus.Dataquery, span: int = 
     return panel.y_axis(seconds).scale_distribution(
         common.ScaleDistributionConfig().type(ScaleDistribution.LINEAR)
     )
+
+
+def _thresholds(limits: Limits | None) -> dashboard.ThresholdsConfig:
+    steps = [Threshold(value=None, color="green" if limits else "blue")]
+    steps.extend(Threshold(value=value, color=color) for color, value in (limits or {}).items())
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _large(panel: stat.Panel) -> stat.Panel:

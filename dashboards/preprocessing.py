@@ -17,6 +17,7 @@ from dashboards.queries import (
     mean_seconds,
     mean_seconds_in_range,
     per_second,
+    share,
 )
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
@@ -53,7 +54,7 @@ def preprocessing() -> dashboard.Dashboard:
                     "How far is each phase?",
                     "percentunit",
                     query(
-                        f"{_of_phase(of.PHASE_COMPLETED)} / ({_of_phase(of.PHASE_PLANNED)} > 0)",
+                        share(_of_phase(of.PHASE_COMPLETED), _of_phase(of.PHASE_PLANNED)),
                         legend(ID, PHASE),
                     ),
                 )

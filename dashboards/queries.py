@@ -8,7 +8,7 @@ from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.instruments import Instrument, label_of
 
 ID: Final = label_of(semconv.OPERATION_ID)
-TRACE: Final = label_of(instruments.TRACE_ID)
+TRACE: Final = label_of(semconv.TRACE_ID)
 SYMBOL: Final = label_of(semconv.SYMBOL_NAME)
 STEP: Final = label_of(semconv.STEP)
 TYPE: Final = label_of(semconv.OPERATION_TYPE)
@@ -16,13 +16,16 @@ STATUS: Final = label_of(semconv.OPERATION_STATUS)
 ITEM: Final = label_of(semconv.ITEM_NAME)
 TIMEFRAME: Final = label_of(semconv.TIMEFRAME)
 PROGRESS_TYPE: Final = label_of(semconv.PROGRESS_TYPE)
-PHASE: Final = label_of(instruments.PHASE)
-GPU: Final = label_of(instruments.GPU_INDEX)
-DROPPED_SIGNAL: Final = label_of(instruments.SIGNAL)
-DROPPED_CAUSE: Final = label_of(instruments.CAUSE)
-FAULTY_PART: Final = label_of(instruments.PART)
+PHASE: Final = label_of(semconv.PHASE)
+GPU: Final = label_of(semconv.GPU_INDEX)
+DROPPED_SIGNAL: Final = label_of(semconv.SIGNAL)
+DROPPED_CAUSE: Final = label_of(semconv.CAUSE)
+FAULTY_PART: Final = label_of(semconv.PART)
 WHO: Final = "job"  # of the plugin's own numbers: which kind of process tells
 
+SERVER_JOB: Final = (
+    "ktrdr-otel-server"  # of prometheus.yml; what pushes is `ktrdr-otel`, or its service's name
+)
 # What is summed is summed over one face: the server's, which sees every process, or another job that pushes.
 JOB: Final = 'job=~"$job"'
 OF_CHOSEN: Final = f'{{{ID}=~"$operation"}}'
@@ -53,12 +56,27 @@ def ended(selector: str, by: Sequence[str]) -> str:
     return f"1000 * max by ({', '.join(by)}) ({instruments.ENDED.series}{selector})"
 
 
+def share(part: str, whole: str) -> str:
+    """How much of the whole; of none there is no share."""
+    return f"{part} / ({whole} > 0)"
+
+
+def number(instrument: Instrument) -> str:
+    """How many of the operations that run, on whichever face, have the instrument."""
+    return f"count({latest(instrument, '')})"
+
+
+def total(instrument: Instrument, by: Sequence[str]) -> str:
+    """What the chosen job has counted."""
+    return _once(_of_each(instrument.series, "", by), by)
+
+
 def mean_seconds(
     histogram: Instrument, selector: str, by: Sequence[str], window: str = "$__rate_interval"
 ) -> str:
     """The mean of what the histogram saw in the window."""
     summed, counted = (_rising(histogram, part, selector, by, window) for part in ("sum", "count"))
-    return f"{summed} / ({counted} > 0)"
+    return share(summed, counted)
 
 
 def mean_seconds_in_range(histogram: Instrument, selector: str, by: Sequence[str]) -> str:
@@ -67,10 +85,10 @@ def mean_seconds_in_range(histogram: Instrument, selector: str, by: Sequence[str
     Also of what it saw once: `rate` would not see that, for the series is born with it.
     """
     summed, counted = (
-        f"sum by ({', '.join(by)}) ({part} - ({part} offset $__range or {part} * 0))"
+        _once(_of_process(f"{part} - ({part} offset $__range or {part} * 0)", by), by)
         for part in (of_job(f"{histogram.series}_{part}", selector) for part in ("sum", "count"))
     )
-    return f"{summed} / ({counted} > 0)"
+    return share(summed, counted)
 
 
 def buckets(histogram: Instrument, selector: str, window: str = "$__rate_interval") -> str:
@@ -78,10 +96,10 @@ def buckets(histogram: Instrument, selector: str, window: str = "$__rate_interva
     return _rising(histogram, "bucket", selector, ["le"], window)
 
 
-def quantile(share: float, histogram: Instrument, by: Sequence[str]) -> str:
+def quantile(part: float, histogram: Instrument, by: Sequence[str]) -> str:
     """The quantile of all that the histogram has seen."""
-    counted = of_job(f"{histogram.series}_bucket")
-    return f"histogram_quantile({share}, sum by ({', '.join(['le', *by])}) ({counted}))"
+    counted = _of_each(f"{histogram.series}_bucket", "", ["le", *by])
+    return f"histogram_quantile({part}, {_once(counted, ['le', *by])})"
 
 
 def per_second(histogram: Instrument, by: Sequence[str], window: str = "$__rate_interval") -> str:
@@ -94,8 +112,23 @@ def _rising(histogram: Instrument, part: str, selector: str, by: Sequence[str], 
 
     Summed first, per process: many an item is seen once, its series is born with it, and `rate` of that is nothing.
     """
-    summed = f"sum by ({', '.join([*by, 'instance'])}) ({of_job(f'{histogram.series}_{part}', selector)})"
-    return f"sum by ({', '.join(by)}) (rate(({summed})[{window}:]))"
+    summed = _of_each(f"{histogram.series}_{part}", selector, by)
+    return _once(f"rate(({summed})[{window}:])", by)
+
+
+def _of_each(series: str, selector: str, by: Sequence[str]) -> str:
+    return _of_process(of_job(series, selector), by)
+
+
+def _of_process(expression: str, by: Sequence[str]) -> str:
+    return f"sum by ({', '.join([*by, 'job', 'instance'])}) ({expression})"
+
+
+def _once(of_each: str, by: Sequence[str]) -> str:
+    """The sum over the processes of a job; of several servers on one store one, for each counts what all have seen."""
+    seen_by = f'label_replace({of_each}, "seen_by", "$1", "instance", "(.*)")'
+    seen_by = f'label_replace({seen_by}, "seen_by", "servers", "job", "{SERVER_JOB}")'
+    return f"sum by ({', '.join(by)}) (max by ({', '.join([*by, 'seen_by'])}) ({seen_by}))"
 
 
 def told(instrument: Instrument, by: Sequence[str] = (WHO,)) -> str:

@@ -3,7 +3,8 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.board import board
-from dashboards.panels import NOTHING, lines, numbers, of_operations, query
+from dashboards.operations import LINKS, PLACE
+from dashboards.panels import NOTHING, grid, limited, lines, numbers, of_operations, query
 from dashboards.queries import GPU, ID, PROGRESS_TYPE, WHO, latest, legend, mean_seconds
 from ktrdr_otel import semconv
 from ktrdr_otel.metrics import instruments as of
@@ -15,7 +16,9 @@ _EPOCHS = f'{{{PROGRESS_TYPE}="{semconv.EPOCH}"}}'
 def training() -> dashboard.Dashboard:
     """The board."""
     return _machine(
-        _learning(_now(board("ktrdr-training", "Training", "Does it learn, and how long does it take?")))
+        _learning(
+            _which(_now(board("ktrdr-training", "Training", "Does it learn, and how long does it take?")))
+        )
     )
 
 
@@ -51,6 +54,19 @@ def _now(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 span=8,
                 nothing=NOTHING,
             )
+        )
+    )
+
+
+def _which(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    return made.with_panel(
+        grid(
+            "Step under way",
+            "Which operation, what is it at, and where is its trace?",
+            query(latest(of.STEP_INFO, by=list(PLACE)), instant=True),
+            columns=PLACE,
+            links=LINKS,
+            height=6,
         )
     )
 
@@ -126,13 +142,16 @@ def _machine(made: dashboard.Dashboard) -> dashboard.Dashboard:
             .max(1)
         )
         .with_panel(
-            lines(
-                "GPU memory",
-                "How much of its memory is taken?",
-                "bytes",
-                query(used, which),
-                query(most, f"{which} has"),
-                nothing="no GPU is seen",
+            limited(
+                lines(
+                    "GPU memory",
+                    "How much of its memory is taken?",
+                    "bytes",
+                    query(used, which),
+                    query(most, f"{which} limit"),
+                    nothing="no GPU is seen",
+                ),
+                "limit",
             ).min(0)
         )
     )

@@ -60,13 +60,6 @@ def label_of(attribute: str) -> str:
     return attribute.replace(".", "_")
 
 
-# As the boards call them.
-PHASE: Final = semconv.PHASE
-TRACE_ID: Final = semconv.TRACE_ID
-GPU_INDEX: Final = semconv.GPU_INDEX
-SIGNAL: Final = semconv.SIGNAL
-CAUSE: Final = semconv.CAUSE
-PART: Final = semconv.PART
 _ID: Final = (semconv.OPERATION_ID, semconv.OPERATION_TYPE)
 _STEP: Final = (
     *_ID,

@@ -11,8 +11,8 @@ import httpx
 import yaml
 from playwright.sync_api import Browser, Page
 
-from dashboards.board import SERVER_JOB
 from dashboards.build import boards
+from dashboards.queries import SERVER_JOB
 from tests.dashboards.test_configuration import DASHBOARDS, panels
 
 _ROW_PIXELS: Final = 38  # of a board's grid

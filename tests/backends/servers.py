@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from dashboards.board import SERVER_JOB
+from dashboards.queries import SERVER_JOB
 from tests.backends.jaeger import Jaeger, running_jaeger
 from tests.dashboards.test_configuration import DASHBOARDS
 from tests.dashboards.test_real_servers import JOB, SHORT, Watched, free_port, until

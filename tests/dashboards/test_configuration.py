@@ -6,12 +6,16 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
 
 from dashboards.build import FOLDER, boards, differences
-from ktrdr_otel.metrics.instruments import INSTRUMENTS
+from ktrdr_otel import semconv
+from ktrdr_otel.metrics.instruments import CHECKPOINT_DURATION, INSTRUMENTS, label_of
+from ktrdr_otel.metrics.prometheus import PrometheusFace
+from ktrdr_otel.metrics.state import Exemplar, MetricsState
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = ROOT / "dashboards"
@@ -64,31 +68,65 @@ def test_every_panel_answers_a_question(name: str) -> None:
         assert columns == list(range(24)), f"a hole in line {y}: {columns}"
 
 
-def test_boards_ask_only_for_metrics_that_there_are() -> None:
-    """Every name in every query is in the table of instruments."""
-    known = {each.series for each in INSTRUMENTS}
+def rules() -> list[dict[str, Any]]:
+    """Every rule: what is recorded, and the alerts."""
+    [group] = yaml.safe_load((DASHBOARDS / "prometheus/alerts.yml").read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def alerts() -> list[dict[str, Any]]:
+    """The rules that tell somebody."""
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def unknown_names(text: str) -> set[str]:
+    """What is called like a metric or label of ours there, and is none."""
+    known = {each.series for each in INSTRUMENTS} | {label for each in INSTRUMENTS for label in each.labels}
     known |= {f"{each.series}_{part}" for each in INSTRUMENTS for part in ("bucket", "sum", "count")}
+    known |= {rule["record"] for rule in rules() if "record" in rule}
+    return set(re.findall(r"\bktrdr_[a-z_:]+", text)) - known - {"ktrdr_otel"}
+
+
+def test_boards_and_rules_ask_only_for_metrics_that_there_are() -> None:
+    """Every name in every query is in the table of instruments, or recorded by a rule."""
     for text in [*boards().values(), (DASHBOARDS / "prometheus/alerts.yml").read_text()]:
-        asked = set(re.findall(r"\bktrdr_[a-z_]+", text))
-        labels = {label for each in INSTRUMENTS for label in each.labels}
-        assert asked - labels - known <= {"ktrdr_otel"}, asked - labels - known
+        assert unknown_names(text) == set()
 
 
 def test_rules_are_right() -> None:
     """promtool checks them, and runs their tests."""
     run("promtool", "check", "rules", "alerts.yml", folder=DASHBOARDS / "prometheus")
-    assert "SUCCESS" in run("promtool", "test", "rules", "alerts_test.yml", folder=DASHBOARDS / "prometheus")
+    tests = sorted(path.name for path in (DASHBOARDS / "prometheus").glob("*_test.yml"))
+    assert tests == ["ends_test.yml", "health_test.yml", "stalls_test.yml"]
+    run("promtool", "test", "rules", *tests, folder=DASHBOARDS / "prometheus")
+
+
+def test_each_alert_has_a_tested_summary() -> None:
+    """promtool's tests have every alert fire, in its words."""
+    texts = [path.read_text() for path in (DASHBOARDS / "prometheus").glob("*_test.yml")]
+    fired = {
+        told["alertname"]
+        for text in texts
+        for test in yaml.safe_load(text)["tests"]
+        for told in test.get("alert_rule_test", [])
+        if any(alert["exp_annotations"]["summary"] for alert in told["exp_alerts"])
+    }
+    assert fired == {rule["alert"] for rule in alerts()}
 
 
 def test_each_alert_has_a_runbook() -> None:
-    """With all four parts; and no runbook is left over."""
-    rules = yaml.safe_load((DASHBOARDS / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
-    for rule in rules:
+    """With all four parts, where the alert says that it is; and no runbook is left over."""
+    for rule in alerts():
         assert rule["labels"]["severity"]
-        text = (DASHBOARDS / rule["annotations"]["runbook"]).read_text()
+        path, _, where = rule["annotations"]["runbook"].partition(" ")
+        assert where == "in the project ktrdr-otel", "nobody would look for a relative path in a chat"
+        text = (ROOT / path).read_text()
         for part in ("# " + rule["alert"], "## Meaning", "## Impact", "## Diagnosis", "## Mitigation"):
             assert part in text
-    assert {path.stem for path in (DASHBOARDS / "runbooks").glob("*.md")} == {rule["alert"] for rule in rules}
+    assert {path.stem for path in (DASHBOARDS / "runbooks").glob("*.md")} == {
+        rule["alert"] for rule in alerts()
+    }
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
@@ -161,9 +199,38 @@ def test_provisioning_is_what_grafana_reads() -> None:
     sources = yaml.safe_load((DASHBOARDS / "grafana/provisioning/datasources/sources.yml").read_text())
     assert sources["apiVersion"] == 1
     uids = {source["uid"] for source in sources["datasources"]}
-    used = set(re.findall(r'"uid": "(prometheus|jaeger)"', "".join(boards().values())))
-    assert used <= uids
+    texts = unquote("".join(boards().values()))  # links to Grafana's own pages have theirs in the address
+    assert set(re.findall(r'"datasource":\s*{[^}]*"uid":\s*"([^"]+)"', texts)) == uids
     provider = yaml.safe_load((DASHBOARDS / "grafana/provisioning/dashboards/boards.yml").read_text())
     folder = provider["providers"][0]["options"]["path"]
     mounts = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]["volumes"]
     assert any(mount.split(":")[:2] == ["./dashboards/grafana/boards", folder] for mount in mounts)
+
+
+def provisioned() -> dict[str, dict[str, Any]]:
+    """The settings of each data source, by its kind."""
+    text = (DASHBOARDS / "grafana/provisioning/datasources/sources.yml").read_text()
+    return {source["type"]: source for source in yaml.safe_load(text)["datasources"]}
+
+
+def test_an_exemplar_leads_to_a_source_that_is_there() -> None:
+    """By the label that our exemplars have, to the source of traces."""
+    [way] = provisioned()["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert way["datasourceUid"] == provisioned()["jaeger"]["uid"]
+    state = MetricsState()
+    face = PrometheusFace(state, list)
+    state.observe(CHECKPOINT_DURATION, ("epoch", "", ""), 1.0, Exemplar("ab" * 16))
+    text, _ = face.render("application/openmetrics-text")
+    assert f'# {{{way["name"]}="{"ab" * 16}"}}' in text.decode()
+
+
+def test_a_trace_leads_to_metrics_that_are_there() -> None:
+    """To the source of metrics, by an attribute of every span of an operation, made the label that its series have."""
+    way = provisioned()["jaeger"]["jsonData"]["tracesToMetrics"]
+    assert way["datasourceUid"] == provisioned()["prometheus"]["uid"]
+    assert way["tags"] == [{"key": semconv.OPERATION_ID, "value": label_of(semconv.OPERATION_ID)}]
+    by_series = {each.series: each for each in INSTRUMENTS}
+    for query in way["queries"]:
+        series, labels = re.fullmatch(r"(\w+)\{(.*)\}", query["query"]).groups()  # type: ignore[union-attr] # it is one
+        assert labels == "$$__tags", "in provisioning files a dollar is doubled"
+        assert semconv.OPERATION_ID in by_series[series].attributes

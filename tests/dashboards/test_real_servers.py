@@ -18,8 +18,8 @@ import httpx
 import pytest
 import yaml
 
-from dashboards.board import SERVER_JOB
 from dashboards.build import boards
+from dashboards.queries import SERVER_JOB
 from ktrdr_otel.metrics import instruments
 from ktrdr_otel.metrics.gpu import Gpus
 from ktrdr_otel.watcher.kernel import memory_limit
@@ -84,7 +84,9 @@ class Watched:
     prometheus: str
     database: str
     heard: list[dict[str, Any]]
-    serving_job: int = 0  # where Prometheus looks for a job that serves
+    serving_jobs: list[int] = field(
+        default_factory=list
+    )  # ports at which Prometheus looks for jobs that serve
     otlp: str = ""  # who takes the spans of such a job
     jobs: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
@@ -105,6 +107,11 @@ class Watched:
             and alert["status"] == status
         ]
 
+    def seen(self, selector: str, seconds: int = 300) -> list[float]:
+        """When Prometheus saw each sample of the series that match, oldest first."""
+        samples = [each for series in self.query(f"{selector}[{seconds}s]") for each in series["values"]]
+        return sorted(moment for moment, _ in samples)
+
     def start(self, kind: str, *, serves: bool = False) -> "subprocess.Popen[bytes]":
         """A job of that kind runs; with `serves` it is scraped itself, exports its spans and pushes its metrics."""
         arguments = [
@@ -113,7 +120,7 @@ class Watched:
             JOB,
             kind,
             self.database,
-            str(self.serving_job) if serves else "",
+            str(self.serving_jobs.pop()) if serves else "",
             kind,
         ]
         exporting = {
@@ -164,7 +171,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
     webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     threading.Thread(target=webhook.serve_forever, daemon=True).start()
-    serving, scraping, alerting, serving_job = (free_port() for _ in range(4))
+    serving, scraping, alerting, *serving_jobs = (free_port() for _ in range(5))
     database = str(folder / "operations.db")
     alerts = yaml.safe_load((DASHBOARDS / "alertmanager/alertmanager.yml").read_text())
     alerts["route"].update(group_wait="0s", group_interval="1s")
@@ -178,8 +185,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alerting}"]}]
     config["scrape_configs"] = [
-        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        for name, port in ((SERVER_JOB, serving), ("ktrdr-otel", serving_job))
+        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+        for name, ports in ((SERVER_JOB, [serving]), ("ktrdr-otel", serving_jobs))
     ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = (folder / "log").open("wb")
@@ -205,7 +212,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
     ]
     spans = HttpReceiver()
-    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_job, spans.url)
+    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_jobs, spans.url)
     try:
         url = f"http://127.0.0.1:{scraping}"
         until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
@@ -228,28 +235,59 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.mark.timeout(300)
 def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watched) -> None:
-    """With symbol, timeframe and indicator, and its end; slow and held runs are silent; a kill is lost."""
+    """With symbol, timeframe and indicator, and its end; slow and held runs are silent; a kill is lost; each once."""
     assert watched.start("plain").wait(60) == 0  # what it took is known from here on
     jobs = {
-        kind: watched.start(kind, serves=kind == "slow") for kind in ("stall", "slow", "held", "kill", "fail")
+        kind: watched.start(kind, serves=kind in ("slow", "stall"))
+        for kind in ("stall", "slow", "held", "kill", "fail")
     }
-    [alert] = until(lambda: watched.alerts("PreprocessingStalled", "stall", "firing"))[:1]
+    alert = until(lambda: watched.alerts("PreprocessingStalled", "stall", "firing"))[0]
     assert alert["annotations"]["summary"] == "stall is stalled in computing_indicator RSI [1h] AAPL"
     assert alert["labels"]["ktrdr_item_name"] == "RSI"
+    stalls = 'ktrdr_operation_stalled{ktrdr_operation_id="stall"} == 1'
+    until(lambda: {each["metric"]["job"] for each in watched.query(stalls)} == {SERVER_JOB, "ktrdr-otel"})
     jobs["kill"].kill()
-    lost = until(lambda: watched.alerts("OperationLost", "kill", "firing"))
-    assert "its process is gone" in lost[0]["annotations"]["summary"]
-    failed = until(lambda: watched.alerts("OperationFailed", "fail", "firing"))
-    assert "loading_data" in failed[0]["annotations"]["summary"]
+    lost = until(lambda: watched.alerts("OperationLost", "kill", "firing"))[0]["annotations"]["summary"]
+    assert lost == "kill is lost in computing_indicator RSI [1h] AAPL: its process is gone without a word"
+    failed = until(lambda: watched.alerts("OperationFailed", "fail", "firing"))[0]["annotations"]["summary"]
+    assert failed == "fail has failed in loading_data [1h] AAPL"
     until(lambda: watched.alerts("PreprocessingStalled", "stall", "resolved"))
+    for name, kind in (
+        ("PreprocessingStalled", "stall"),
+        ("OperationLost", "kill"),
+        ("OperationFailed", "fail"),
+    ):
+        is_told_once(watched, name, kind)
+    is_told_at_the_next_evaluation(watched, "OperationLost", "kill")
     every_panel_has_data(watched)
     for job in jobs.values():
         job.wait(60)
     watchdog = [alert for alert in watched.heard if alert["labels"]["alertname"] == "Watchdog"]
     assert len(watchdog) > 2, "the dead man's switch is told again and again"
     for kind in ("slow", "held"):
-        for name in ("PreprocessingStalled", "TrainingStalled"):
+        assert watched.alerts("PreprocessingStalled", kind, "firing") == []
+    for kind in ("stall", "slow", "held"):
+        for name in ("TrainingStalled", "OperationStalled"):
             assert watched.alerts(name, kind, "firing") == []
+
+
+def is_told_once(watched: Watched, name: str, operation: str) -> None:
+    """One alert, with one set of labels from one moment on, however often that is repeated."""
+    told = watched.alerts(name, operation, "firing")
+    assert len({(alert["fingerprint"], alert["startsAt"]) for alert in told}) == 1, told
+    of_it = f'alertname="{name}", ktrdr_operation_id="{operation}", alertstate="firing"'
+    assert len(watched.query(f"last_over_time(ALERTS{{{of_it}}}[5m])")) == 1
+
+
+def is_told_at_the_next_evaluation(watched: Watched, name: str, operation: str) -> None:
+    """After the scrape that brought its end: by Prometheus' own times, which no busy machine stretches."""
+    ended = watched.seen(f'{instruments.ENDED.series}{{ktrdr_operation_id="{operation}"}}')[0]
+    firing = watched.seen(f'ALERTS{{alertname="{name}", ktrdr_operation_id="{operation}"}}')[0]
+    evaluations = watched.seen('ALERTS{alertname="Watchdog"}')  # which fires in each
+    assert firing in evaluations
+    # A scrape's time is that of its beginning: an evaluation may begin before it has ended.
+    between = [moment for moment in evaluations if ended < moment < firing]
+    assert len(between) <= 1, (ended, between, firing)
 
 
 def every_query() -> Iterator[tuple[str, str, str]]:
@@ -257,8 +295,29 @@ def every_query() -> Iterator[tuple[str, str, str]]:
     for name, text in boards().items():
         for panel in panels(json.loads(text)):
             for target in panel["targets"]:
-                expression = target["expr"].replace("$operation", ".*").replace("$job", SERVER_JOB)
-                yield name, panel["title"], re.sub(r"\$__(range|rate_interval)", "5m", expression)
+                yield name, panel["title"], filled_in(target["expr"])
+
+
+def filled_in(expression: str) -> str:
+    """With Grafana's variables as it would fill them in: all operations, the server's job, five minutes."""
+    expression = expression.replace("$operation", ".*").replace("$job", SERVER_JOB)
+    return re.sub(r"\$__(range|rate_interval)", "5m", expression)
+
+
+def every_annotation() -> Iterator[tuple[str, str, str]]:
+    """Board, name and query of what is marked in all its panels."""
+    for name, text in boards().items():
+        for annotation in json.loads(text)["annotations"].get("list", []):
+            yield name, annotation["name"], filled_in(annotation["expr"])
+
+
+def every_variable() -> Iterator[tuple[str, str, str, str]]:
+    """Board and name of each variable that asks; the label whose values it wants, of which series."""
+    for name, text in boards().items():
+        for variable in json.loads(text)["templating"].get("list", []):
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]).groups()  # type: ignore[union-attr] # the one form that we use
+                yield name, variable["name"], series, label
 
 
 def is_beyond_this_machine(expression: str) -> bool:
@@ -280,6 +339,7 @@ def every_panel_has_data(watched: Watched) -> None:
         if not watched.query(expression) and not is_beyond_this_machine(expression)
     ]
     assert not empty, empty
+    every_mark_and_variable_has_data(watched)
     found = httpx.get(
         f"{watched.prometheus}/api/v1/query_exemplars",
         params={
@@ -290,3 +350,25 @@ def every_panel_has_data(watched: Watched) -> None:
     ).json()
     assert found["data"], "exemplars lead to traces"
     assert len(found["data"][0]["exemplars"][0]["labels"]["trace_id"]) == 32
+
+
+def every_mark_and_variable_has_data(watched: Watched) -> None:
+    """Every query of annotations and variables, as Grafana would send it, of the last five minutes."""
+    now = time.time()
+    marks = list(every_annotation())
+    assert {name for _, name, _ in marks} == {"Stalls", "Ends"}
+    for board, name, expression in marks:
+        asked: dict[str, str | float] = {"query": expression, "start": now - 300, "end": now, "step": 1}
+        answer = httpx.get(f"{watched.prometheus}/api/v1/query_range", params=asked, timeout=10).json()
+        assert answer["status"] == "success", (board, name, answer)
+        assert answer["data"]["result"], (board, name)
+    variables = list(every_variable())
+    assert {name for _, name, _, _ in variables} == {"job", "operation"}
+    for board, name, series, label in variables:
+        asked = {"match[]": series, "start": now - 300, "end": now}
+        answer = httpx.get(
+            f"{watched.prometheus}/api/v1/label/{label}/values", params=asked, timeout=10
+        ).json()
+        assert answer["status"] == "success", (board, name, answer)
+        assert answer["data"], (board, name)
+        assert name != "job" or SERVER_JOB in answer["data"], "it is the one that is chosen at first"
