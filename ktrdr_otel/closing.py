@@ -95,6 +95,7 @@ def close_traces(
             continue
         problems = pay(
             debt,
+            service.logs(operation_id),
             service.owed_checkpoints(debt),
             exporters,
             partial(service.spans_arrived, operation_id),

@@ -298,7 +298,7 @@ def test_nothing_is_read_that_nobody_takes(debts: Debts) -> None:
     assert debt is not None
     exporter = OtlpHttpExporter(away.endpoint, timeout_seconds=0.2)
     pages = debts.service.owed_checkpoints(debt)
-    assert list(pay(debt, pages, {away: exporter}, lambda page: None)) == [away]
+    assert list(pay(debt, (), pages, {away: exporter}, lambda page: None)) == [away]
     assert sum(len(page) for page in pages) == 1200  # all but the first page
 
 
