@@ -221,12 +221,14 @@ def disagreements(trace: Mapping[int, Seen], mode: LiveMode, told: Iterable[Reto
 
 
 def kill(job: Job, seconds: float) -> None:
-    """So long after its operation was there it is killed."""
+    """So long after its operation was there it is killed; if nobody watched it yet, somebody looks."""
     job.wait_until_there()
     time.sleep(seconds)
     job.killed_at = time.monotonic()
     job.process.kill()
     job.process.wait()
+    if seconds < UNWATCHED_SECONDS:
+        assert "lost" in job.look()
 
 
 @pytest.mark.timeout(120 + KILLS * 15)
@@ -238,18 +240,13 @@ def test_the_trace_of_a_killed_run_is_closed(tmp_path: Path, mode: LiveMode) -> 
     for start in range(0, KILLS // 2, TOGETHER):
         seeds = range(start, min(start + TOGETHER, KILLS // 2))
         moments = [
-            chance.uniform(0, UNWATCHED_SECONDS) if seed % 2 else UNWATCHED_SECONDS + chance.uniform(0.5, 3)
+            chance.uniform(0, UNWATCHED_SECONDS) if seed % 2 else UNWATCHED_SECONDS + chance.uniform(0.5, 2.5)
             for seed in seeds
         ]
         with jobs(tmp_path, mode, seeds) as running, ThreadPoolExecutor(TOGETHER) as threads:
             list(threads.map(kill, running, moments))
-            early = [
-                job for job, seconds in zip(running, moments, strict=True) if seconds < UNWATCHED_SECONDS
-            ]
-            for looked in threads.map(Job.look, early):
-                assert "lost" in looked
-            for job in running:
-                if job in early:
+            for job, seconds in zip(running, moments, strict=True):
+                if seconds < UNWATCHED_SECONDS:
                     job.wait_until_nothing_is_owed()
                 else:
                     job.wait_until_closed()
