@@ -379,38 +379,3 @@ def test_without_a_watcher_whoever_looks_closes_the_trace(tmp_path: Path) -> Non
         job.wait_until_closed()
         trace, _ = shown(job.receiver, LiveMode.MARKERS)
         assert disagreements(trace, LiveMode.MARKERS, retold(job.service)) == []
-
-
-def test_what_could_not_leave_before_the_end_is_sent_by_who_looks(tmp_path: Path) -> None:
-    """A run completes while its receiver is away: its last spans are owed, and arrive when somebody looks."""
-    receiver = HttpReceiver()
-    port = receiver.port
-    receiver.close()
-    database = str(tmp_path / "operations.db")
-    environment = {
-        **os.environ,
-        "KTRDR_OTEL_LIVE": "off",
-        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "1",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
-    }
-    program = (
-        "import sys; from ktrdr_otel import checkpoint, observe\n"
-        "with observe('job', operation_id='job', database=sys.argv[1], display='off'):\n"
-        "    for item in range(1, 8):\n"
-        "        with checkpoint('load', item=f'w{item}', index=item, total=7): pass\n"
-    )
-    subprocess.run([sys.executable, "-c", program, database], env=environment, check=True, timeout=60)
-    receiver = HttpReceiver(port)
-    look = [sys.executable, "-m", "ktrdr_otel", "operations", "list", "--database", database]
-    try:
-        subprocess.run(look, env=environment, check=True, capture_output=True, timeout=60)
-        deadline = time.monotonic() + 30
-        while len(receiver.spans) < 8 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert sorted(receiver.names) == ["load"] * 7 + ["operation"]
-        root = next(span for span in receiver.spans if span.name == "operation")
-        told = {each.key: each.value.string_value for each in root.attributes}
-        assert told[semconv.OPERATION_STATUS] == "completed"
-    finally:
-        receiver.close()

@@ -57,11 +57,20 @@ def environment(port: int, **more: str) -> dict[str, str]:
     }
 
 
-def run(database: Path, port: int) -> None:
+def run(database: Path, port: int, program: str = PROGRAM) -> None:
     """The program has run."""
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(database)], env=environment(port), check=True, timeout=60
+        [sys.executable, "-c", program, str(database)], env=environment(port), check=True, timeout=60
     )
+
+
+def look(database: Path, receiver: HttpReceiver, *, spans: int) -> None:
+    """Somebody has looked at the store, and so many spans have arrived."""
+    listed = ktrdr_otel("operations", "list", database=database, environment=environment(receiver.port))
+    assert listed.returncode == 0, listed.stderr
+    deadline = time.monotonic() + 30
+    while len(receiver.spans) < spans and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def told(attributes: Any) -> dict[str, Any]:
@@ -108,13 +117,7 @@ def test_an_owed_span_says_what_its_process_would_have_said(tmp_path: Path) -> N
     run(tmp_path / "away.db", receiver.port)
     back = HttpReceiver(receiver.port)
     try:
-        listed = ktrdr_otel(
-            "operations", "list", database=tmp_path / "away.db", environment=environment(receiver.port)
-        )
-        assert listed.returncode == 0, listed.stderr
-        deadline = time.monotonic() + 30
-        while len(back.spans) < len(receiver.spans) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        look(tmp_path / "away.db", back, spans=len(receiver.spans))
     finally:
         back.close()
     assert len(receiver.spans) == 8
@@ -148,3 +151,25 @@ def test_the_export_of_the_command_line_says_the_same(tmp_path: Path) -> None:
     resource = told(resource_spans.resource.attributes)
     assert resource.pop(semconv.OPERATION_ID) == "job"
     assert resource == told(sent.resource.attributes)
+
+
+def test_what_could_not_leave_before_the_end_is_sent_by_who_looks(tmp_path: Path) -> None:
+    """A run completes while its receiver is away: its last spans are owed, and arrive when somebody looks."""
+    receiver = HttpReceiver()
+    receiver.close()
+    program = (
+        "import sys; from ktrdr_otel import checkpoint, observe\n"
+        "with observe('job', operation_id='job', database=sys.argv[1], display='off'):\n"
+        "    for item in range(1, 8):\n"
+        "        with checkpoint('load', item=f'w{item}', index=item, total=7): pass\n"
+    )
+    database = tmp_path / "operations.db"
+    run(database, receiver.port, program)
+    back = HttpReceiver(receiver.port)
+    try:
+        look(database, back, spans=8)
+        assert sorted(back.names) == ["load"] * 7 + ["operation"]
+        root = next(span for span in back.spans if span.name == "operation")
+        assert told(root.attributes)[semconv.OPERATION_STATUS] == "completed"
+    finally:
+        back.close()
