@@ -72,6 +72,7 @@ class Checkpoint:
         "_generation",
         "_otel_context",
         "_restore",
+        "added",
         "attributes",
         "began_monotonic_ns",
         "begun",
@@ -115,6 +116,9 @@ class Checkpoint:
         self.cancelled = False
         self.error: tuple[str, str] | None = None
         self.metrics: dict[str, float] | None = None
+        self.added: Mapping[str, Any] | None = (
+            None  # all attributes, where it has more than others of its word
+        )
         self.warnings: deque[Warned] | None = None  # logged in it; events of its span when it ends
         self._otel_context: otel_context.Context | None = None
         self._restore: tuple[Token[otel_context.Context], Token[Checkpoint | None]] | None = None
@@ -262,6 +266,11 @@ class Checkpoint:
         self.span.set_attribute(semconv.ERROR_TYPE, name)
         self.span.set_status(Status(StatusCode.ERROR, message))
 
+    def notice(self, attributes: Mapping[str, Any] | None) -> None:
+        """Those that its span has ended with are its own if they are more than it was begun with."""
+        if attributes is not None and len(attributes) > len(self.attributes):
+            self.added = attributes
+
     def identity(self) -> SpanContext:
         """The ids by which its unit is known: the span's, or its own where no tracer recorded it."""
         return self.span.get_span_context() if self.ids is None else self.ids
@@ -286,6 +295,7 @@ class Checkpoint:
         def again() -> Checkpoint:
             fresh = Checkpoint(word, dict(attributes))
             fresh.name = name
+            fresh.added = None if self.added is None else fresh.attributes
             return fresh
 
         if inspect.iscoroutinefunction(function):
@@ -321,17 +331,31 @@ def checkpoint(word: str, /, **keywords: Unpack[CheckpointContext]) -> Checkpoin
     step = semconv.STEP_OF_TYPE.get(word)
     if step is not None:
         attributes[semconv.STEP] = step
+    made = Checkpoint(word, attributes)
     try:
         for key, value in keywords.items():
             attributes[_ATTRIBUTE_OF_KEY[key]] = value
-    except KeyError as error:
-        raise TypeError(_unknown_keyword(str(error.args[0]))) from None
-    made = Checkpoint(word, attributes)
+    except KeyError:
+        _add_rare(made, keywords)
     made.name = span_name(word, attributes)
     return made
 
 
-_ATTRIBUTE_OF_KEY: Final = dict(semconv.ATTRIBUTE_OF_KEY)  # a mapping proxy costs at each look-up
+_RARE: Final = frozenset({semconv.SAMPLE_TOTAL, semconv.MODEL_INPUT_DIMENSION})
+# A mapping proxy costs at each look-up, and so would a question for the rare ones.
+_ATTRIBUTE_OF_KEY: Final = {
+    key: attribute for key, attribute in semconv.ATTRIBUTE_OF_KEY.items() if attribute not in _RARE
+}
+
+
+def _add_rare(made: Checkpoint, keywords: Mapping[str, Any]) -> None:
+    """It has all of the keywords, and some that most checkpoints have not."""
+    for key, value in keywords.items():
+        attribute = semconv.ATTRIBUTE_OF_KEY.get(key)
+        if attribute is None:
+            raise TypeError(_unknown_keyword(key)) from None
+        made.attributes[attribute] = value
+    made.added = made.attributes
 
 
 def span_name(word: str, attributes: Mapping[str, Any]) -> str:

@@ -20,6 +20,38 @@ logger = logging.getLogger(__name__)
 # A receiver that does not come back by then is tried by the next server or command line that looks at the store.
 PATIENCE_SECONDS: Final = 120.0
 _PAUSE_SECONDS: Final = 5.0
+_LATER: Final = "the next server or ktrdr-otel command that looks at the store tries again, for a day"
+
+
+class Outages:
+    """Traces that could not be completed so far, each said once when it fails and once when that ends."""
+
+    def __init__(self) -> None:
+        self._why: dict[str, str] = {}  # by operation: what went wrong last
+
+    def failed(self, operation_id: str, why: str) -> None:
+        """It was tried in vain, and will be again."""
+        if operation_id not in self._why:
+            logger.warning(
+                "the trace of operation %s is not complete: %s; tries go on for %.0f s, then %s",
+                operation_id,
+                why,
+                PATIENCE_SECONDS,
+                _LATER,
+            )
+        self._why[operation_id] = why
+
+    def over(self, operation_id: str) -> None:
+        """It is complete."""
+        if self._why.pop(operation_id, None) is None:
+            logger.info("the trace of operation %s is complete", operation_id)
+        else:
+            logger.warning("the trace of operation %s is complete after all", operation_id)
+
+    def give_up(self) -> None:
+        """Nothing more is tried here."""
+        for operation_id, why in self._why.items():
+            logger.warning("the trace of operation %s stays incomplete: %s; %s", operation_id, why, _LATER)
 
 
 def main() -> None:
@@ -27,20 +59,25 @@ def main() -> None:
     config = beside.told()
     service = open_service(load_settings(database=config["database"]))
     try:
-        receivers = Receivers(this_worker())
+        receivers, outages = Receivers(this_worker()), Outages()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not close_traces(service, receivers, first_for=config.get("first_for")):
+        while not close_traces(service, receivers, outages, first_for=config.get("first_for")):
             if time.monotonic() >= deadline:
+                outages.give_up()
                 return
             time.sleep(_PAUSE_SECONDS)
     except KtrdrOtelError as error:
-        logger.warning("traces stay incomplete: %s", error)
+        logger.warning("traces stay incomplete: %s; %s", error, _LATER)
     finally:
         service.close()
 
 
 def close_traces(
-    service: OperationsService, receivers: Receivers, *, first_for: Mapping[str, Any] | None = None
+    service: OperationsService,
+    receivers: Receivers,
+    outages: Outages,
+    *,
+    first_for: Mapping[str, Any] | None = None,
 ) -> bool:
     """Whether nothing is owed that could be sent from here; safe from many processes at once.
 
@@ -57,16 +94,19 @@ def close_traces(
             is_done = False  # another process sends it, or it is to be tried later
             continue
         problems = pay(
-            debt, service.owed_checkpoints(debt), exporters, partial(service.spans_arrived, operation_id)
+            debt,
+            service.logs(operation_id),
+            service.owed_checkpoints(debt),
+            exporters,
+            partial(service.spans_arrived, operation_id),
         )
         if problems:
             service.put_off_trace(operation_id, list(problems))
-            why = "; ".join(problems.values())
-            logger.warning("the trace of operation %s is not complete: %s", operation_id, why)
+            outages.failed(operation_id, "; ".join(problems.values()))
             is_done = False
         else:
             service.trace_complete(operation_id)
-            logger.info("the trace of operation %s is complete", operation_id)
+            outages.over(operation_id)
     return is_done
 
 

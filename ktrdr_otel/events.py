@@ -1,12 +1,14 @@
 """Events on spans, made in one place: OpenTelemetry is moving them from spans to log records."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from ktrdr_otel import semconv
+
+MOST_WARNINGS: Final = 20  # events per span: the newest
 
 
 class Warned(NamedTuple):

@@ -39,6 +39,10 @@ LOG_MESSAGE: Final = "ktrdr.log.message"
 CODE_FILE_PATH: Final = "code.file.path"  # OpenTelemetry's own: where it was logged
 CODE_LINE_NUMBER: Final = "code.line.number"
 CODE_FUNCTION_NAME: Final = "code.function.name"
+EXCEPTION_EVENT: Final = "exception"  # OpenTelemetry's own, as the next three: what the span failed of
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 ERROR_TYPE: Final = "error.type"  # OpenTelemetry's own: the exception's class
 
 STEP: Final = "ktrdr.step"  # the pipeline's step

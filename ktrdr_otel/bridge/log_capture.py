@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from ktrdr_otel import faults
 from ktrdr_otel.context import current_checkpoint, current_operation
-from ktrdr_otel.events import Warned
+from ktrdr_otel.events import MOST_WARNINGS, Warned
 from ktrdr_otel.operations.logs import Logged
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE: Final = 2_000  # characters
-_MOST_WARNINGS: Final = 20  # events per span: the newest
 _OURS: Final = "ktrdr_otel"
 _OUR_THREADS: Final = "ktrdr-otel"
 
@@ -123,12 +122,15 @@ def _note(record: logging.LogRecord) -> None:
             identity.trace_id,
             identity.span_id,
             checkpoint.attributes,
+            record.pathname,
+            record.lineno,
+            record.funcName,
         )
     )
     if record.levelno >= logging.WARNING:
         warnings = checkpoint.warnings
         if warnings is None:
-            warnings = checkpoint.warnings = deque(maxlen=_MOST_WARNINGS)
+            warnings = checkpoint.warnings = deque(maxlen=MOST_WARNINGS)
         # An event is added when the span ends: its lock may be held in this very thread by now.
         warnings.append(
             Warned(

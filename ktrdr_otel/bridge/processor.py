@@ -62,6 +62,10 @@ class ProgressSpanProcessor(SpanProcessor):
                     checkpoint.seen = False  # told once, also where an application added us twice
                     checkpoint.ended_ns = span.end_time
                     checkpoint.export_place = getattr(span, "export_place", None)
+                    # Our own tracer's span has the checkpoint's until somebody adds to them, the SDK's a copy.
+                    attributes = span._attributes
+                    if attributes is not checkpoint.attributes:
+                        checkpoint.notice(attributes)
                     inbox = self._inbox
                     checkpoint.ended_monotonic_ns = time.monotonic_ns()
                     inbox.append(checkpoint)

@@ -15,6 +15,21 @@ from ktrdr_otel.progress.events import Unit, UnitError
 _METRIC_OF_ATTRIBUTE = {attribute: key for key, attribute in semconv.TRAINING_METRICS.items()}
 # Containers and holds count nothing, an epoch tells the bridge of its end.
 _MORE_THAN_COUNTED: Final = frozenset({None, semconv.HOLD, semconv.EPOCH})
+# What a unit or its operation says of a span otherwise.
+_SAID_OTHERWISE: Final = frozenset(
+    {
+        semconv.OPERATION_ID,
+        semconv.OPERATION_TYPE,
+        semconv.OPERATION_NAME,
+        semconv.OPERATION_STATUS,
+        semconv.PROGRESS_TYPE,
+        semconv.PROGRESS_RATIO,
+        semconv.PROGRESS_MESSAGE,
+        semconv.SPAN_STATE,
+        semconv.ERROR_TYPE,
+        *semconv.TRAINING_METRICS.values(),
+    }
+)
 # The attributes whose place in a row depends on the progress type; "", which nothing is called, where it has none.
 _ANY_TYPE: Final = "any word"
 _PLACES: Final = {
@@ -46,9 +61,10 @@ def unit_of_checkpoint(checkpoint: Checkpoint, operation_id: str) -> Unit:
 
 
 def is_counted_alone(checkpoint: Checkpoint) -> bool:
-    """Whether all that its end says is that one more unit is done: it ended well, and has no metrics."""
+    """Whether all that its end says is that one more unit is done: it ended well, with nothing to add."""
     return (
         checkpoint.error is None
+        and checkpoint.added is None
         and not checkpoint.cancelled
         and checkpoint.metrics is None
         and checkpoint.attributes.get(semconv.PROGRESS_TYPE) not in _MORE_THAN_COUNTED
@@ -103,6 +119,7 @@ def rows_of(checkpoints: Iterable[Checkpoint], operation_id: str) -> list[StepRo
                 None,
                 None,
                 checkpoint.export_place,
+                None,
             )
         )
     return rows
@@ -118,6 +135,9 @@ def ended_unit(started: Unit, checkpoint: Checkpoint) -> Unit:
         error=None if error is None else UnitError(*error),
         cancelled=checkpoint.cancelled,
         export_place=checkpoint.export_place,
+        attributes=None
+        if checkpoint.added is None
+        else other_attributes(started.progress_type, checkpoint.added),
     )
 
 
@@ -152,6 +172,7 @@ def unit_of_span(span: ReadableSpan, seen_ns: int) -> Unit | None:
         error,
         attributes.get(semconv.SPAN_STATE) == semconv.STATE_CANCELLED,
         getattr(span, "export_place", None),
+        other_attributes(progress_type, attributes),
     )
 
 
@@ -168,6 +189,15 @@ def progress_attributes(progress: Progress | None) -> dict[str, str | int | floa
             if key in semconv.ATTRIBUTE_OF_KEY and isinstance(value, str | int | float)
         },
     }
+
+
+def other_attributes(progress_type: str | None, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Those that are in no context, and that nothing else of a unit says; None if there are none."""
+    keys = semconv.context_keys(progress_type)
+    others = {
+        name: value for name, value in attributes.items() if name not in keys and name not in _SAID_OTHERWISE
+    }
+    return others or None
 
 
 def context_of(progress_type: str | None, attributes: Mapping[str, Any]) -> dict[str, Any]:

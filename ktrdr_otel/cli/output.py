@@ -16,6 +16,7 @@ from ktrdr_otel.errors import KtrdrOtelError, StoreError
 from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.samples import Sample
+from ktrdr_otel.operations.trace_export import TraceExport
 
 if TYPE_CHECKING:
     from ktrdr_otel.operations.service import OperationsService
@@ -67,6 +68,10 @@ class Operations(Protocol):
 
     def logs(self, operation_id: str, *, newest: int = KEPT_LOGS) -> Sequence[LogLine]:
         """So many of its last log records, in order."""
+        ...
+
+    def trace_export(self, operation_id: str) -> TraceExport | None:
+        """How its trace is exported; None where it is not, or where that is not told."""
         ...
 
     def samples(self, operation_id: str) -> Sequence[Sample]:

@@ -16,6 +16,7 @@ from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.stack import StackTaken
+from ktrdr_otel.operations.trace_export import TraceExport
 
 _TIMEOUT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 30.0  # a stream says something every 10 s
@@ -66,6 +67,10 @@ class RemoteOperations:
         """So many of its last log records, in order; raises `UnknownOperationError`."""
         found = self._get(f"{_path(operation_id)}/logs", limit=newest)
         return [log_line_of(form) for form in found["logs"]]
+
+    def trace_export(self, operation_id: str) -> TraceExport | None:
+        """None: where the spans of its runs go, and of what process they are, a server tells nobody."""
+        return None
 
     def samples(self, operation_id: str) -> Sequence[Sample]:
         """What its process used, in order, the newest as it was; raises `UnknownOperationError`."""

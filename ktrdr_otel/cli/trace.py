@@ -48,11 +48,16 @@ def show(
 
 @trace.command()
 def export(operation_id: OperationId, database: Database = None, url: Url = None) -> None:
-    """Print the trace as OTLP JSON, which collectors and Jaeger's page take."""
+    """Print the trace as OTLP JSON, which collectors and Jaeger's page take.
+
+    It has what the store keeps of each span: no links, no events of your own. With --url its resource is the
+    operation's id alone: a server does not tell the rest.
+    """
     with operations_of(database, url) as opened:
-        opened.get(operation_id)
+        operation = opened.get(operation_id)
         found = opened.checkpoints(operation_id, limit=_MOST)
-    print_json(otlp_json(operation_id, found))
+        form = otlp_json(operation, found, opened.logs(operation_id), opened.trace_export(operation_id))
+    print_json(form)
 
 
 @trace.command("open")

@@ -1,4 +1,4 @@
-"""Closes the trace of a run whose process is gone: what ended arrives as it ended, what was open as lost."""
+"""Closes the trace of a run whose process is gone: what ended arrives as ended, what was open as lost."""
 
 import logging
 import os
@@ -14,20 +14,19 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from ktrdr_otel import semconv
-from ktrdr_otel.clock import ns_from_utc
 from ktrdr_otel.exporters.delivery import Fate, deliver
 from ktrdr_otel.exporters.environment import exporters_from_environment
 from ktrdr_otel.exporters.otlp import OtlpGrpcExporter, OtlpHttpExporter
 from ktrdr_otel.exporters.receivers import GRPC, receiver_of
 from ktrdr_otel.exporters.records import OwedRecord, under_its_marker
-from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus, Worker
-from ktrdr_otel.operations.trace import span_attributes
+from ktrdr_otel.operations.logs import LogLine
+from ktrdr_otel.operations.models import Checkpoint, Worker
+from ktrdr_otel.operations.retelling import Retelling, RetoldSpan
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceReceiver
 
 logger = logging.getLogger(__name__)
 
-_OPEN: Final = (CheckpointStatus.LOST, CheckpointStatus.RUNNING)
 _TIMEOUT_SECONDS: Final = 10.0
 _OTLP: Final = ("OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_")
 _CREDENTIALS: Final = ("HEADERS", "CREDENTIAL_PROVIDER")
@@ -84,16 +83,18 @@ def _exporter(receiver: TraceReceiver) -> SpanExporter:
 
 def pay(
     debt: TraceDebt,
+    logged: Iterable[LogLine],
     pages: Iterable[Sequence[Checkpoint]],
     exporters: Mapping[TraceReceiver, SpanExporter],
     arrived: Callable[[Sequence[Checkpoint]], None],
 ) -> dict[TraceReceiver, str]:
     """What went wrong, for each receiver to which something is still owed; the others have everything.
 
+    `logged` is what the operation logged: warnings are events of the spans that they were logged in.
     `arrived` hears after each page what every receiver has, which is nothing once one of them has failed. Nothing is
     read beyond a page that nobody takes.
     """
-    make = _Maker(debt)
+    make = _Maker(debt, logged)
     problems: dict[TraceReceiver, str] = {}
     for page in pages:
         records = make.records(page)
@@ -141,75 +142,37 @@ def _sift(exporter: SpanExporter, records: Sequence[OwedRecord]) -> tuple[list[s
 
 
 class _Maker:
-    """Spans from what the store has of them."""
+    """Records to export of the spans that are owed."""
 
-    def __init__(self, debt: TraceDebt) -> None:
-        self._debt = debt
+    def __init__(self, debt: TraceDebt, logged: Iterable[LogLine]) -> None:
+        self._marked = debt.marked
+        self._retelling = Retelling(debt.operation, debt.root_span_id, logged)
         attributes: Mapping[str, Any] = debt.export.resource
         self._resource = Resource(attributes)
         self._scope = InstrumentationScope(semconv.SCOPE_NAME, debt.export.scope_version)
 
     def records(self, page: Iterable[Checkpoint]) -> list[OwedRecord]:
-        """One for each; the last of those that were open has the stall."""
-        made: list[OwedRecord] = []
-        last_open: OwedRecord | None = None
-        for checkpoint in page:
-            made.append(self.record(checkpoint))
-            if checkpoint.status in _OPEN:
-                last_open = made[-1]
-        if last_open is not None:
-            self._add_stall(last_open)
-        return made
+        """One for each: its span, as the child of its marker if it has one."""
+        return [self._record(span) for span in self._retelling.spans(page)]
 
-    def record(self, checkpoint: Checkpoint) -> OwedRecord:
-        """The span as it ended, or as lost when it was seen last; the child of its marker if it has one."""
-        operation = self._debt.operation
-        attributes = span_attributes(checkpoint)
-        status = Status(StatusCode.UNSET)
-        ended_at = checkpoint.ended_at or operation.ended_at or checkpoint.started_at
-        if checkpoint.status in _OPEN:
-            attributes[semconv.SPAN_STATE] = semconv.STATE_LOST
-            status = Status(StatusCode.ERROR, operation.lost_reason or "its process ended before it did")
-        elif checkpoint.status is CheckpointStatus.FAILED:
-            message = None if checkpoint.error is None else checkpoint.error.message
-            status = Status(StatusCode.ERROR, message)
-        if checkpoint.span_id == self._debt.root_span_id:
-            attributes |= {
-                semconv.OPERATION_TYPE: operation.operation_type,
-                semconv.OPERATION_NAME: operation.name,
-                semconv.OPERATION_STATUS: operation.status.value,
-                semconv.PROGRESS_RATIO: operation.percentage / 100,
-                semconv.PROGRESS_MESSAGE: operation.message,
-            }
-        is_marked = checkpoint.span_id in self._debt.marked
+    def _record(self, span: RetoldSpan) -> OwedRecord:
+        attributes = dict(span.attributes)
+        is_marked = span.span_id in self._marked
         if is_marked:
             attributes.setdefault(semconv.SPAN_STATE, semconv.STATE_FINISHED)
-        context = _context(checkpoint.trace_id, checkpoint.span_id)
         record = OwedRecord(
-            name=checkpoint.name,
-            context=context,
-            parent=None
-            if checkpoint.parent_span_id is None
-            else _context(checkpoint.trace_id, checkpoint.parent_span_id),
+            name=span.name,
+            context=_context(span.trace_id, span.span_id),
+            parent=None if span.parent_span_id is None else _context(span.trace_id, span.parent_span_id),
             resource=self._resource,
             attributes=attributes,
-            status=status,
-            start_time=ns_from_utc(checkpoint.started_at),
-            end_time=ns_from_utc(max(ended_at, checkpoint.started_at)),
+            events=[Event(event.name, event.attributes, event.at_ns) for event in span.events],
+            status=Status(StatusCode.ERROR if span.is_error else StatusCode.UNSET, span.message),
+            start_time=span.start_ns,
+            end_time=span.end_ns,
             instrumentation_scope=self._scope,
         )
         return under_its_marker(record) if is_marked else record
-
-    def _add_stall(self, record: OwedRecord) -> None:
-        """The newest stall, with the stack that proves it, is on the span that stood still last."""
-        stall = self._debt.operation.stall
-        if stall is not None:
-            told = {
-                semconv.PROGRESS_MESSAGE: stall.step,
-                semconv.STALL_ACTIVITY: stall.activity,
-                semconv.STACKTRACE: stall.stack,
-            }
-            record._events = [Event(semconv.STALLED_EVENT, told, ns_from_utc(stall.since))]
 
 
 def _context(trace_id: str, span_id: str) -> SpanContext:

@@ -16,7 +16,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ktrdr_otel.exporters.delivery import AccountableExporter, Delivery, Fate
 from ktrdr_otel.exporters.endpoints import shown
-from ktrdr_otel.exporters.receivers import GRPC, HTTP, SDK_GRPC, SDK_HTTP, receiver_of
+from ktrdr_otel.exporters.receivers import (
+    GRPC,
+    HTTP,
+    HTTP_CREDENTIAL_PROVIDERS,
+    SDK_GRPC,
+    SDK_HTTP,
+    receiver_of,
+)
 from ktrdr_otel.exporters.sdk_log import overheard
 from ktrdr_otel.operations.trace_export import TraceReceiver
 
@@ -47,11 +54,6 @@ _FATE_OF_CODE: Mapping[str, Fate] = {
     "NOT_FOUND": Fate.REFUSED,
     "UNIMPLEMENTED": Fate.REFUSED,
 }
-# With one of these the SDK makes the HTTP session itself, and its answers are not ours to hear.
-_CREDENTIAL_PROVIDERS = (
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
-    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
-)
 
 
 @dataclass(slots=True)
@@ -80,7 +82,8 @@ class OtlpHttpExporter(AccountableExporter):
         self.receiver = TraceReceiver(protocol=HTTP, endpoint=shown(url))
         self._heard = _Heard()
         self._session: requests.Session | None = None
-        if not any(os.environ.get(name) for name in _CREDENTIAL_PROVIDERS):
+        # With one of these the SDK makes the session itself, and its answers are not ours to hear.
+        if not any(os.environ.get(name) for name in HTTP_CREDENTIAL_PROVIDERS):
             self._session = _attentive_session(self._heard)
         self._exporter: SpanExporter = OTLPSpanExporter(
             endpoint=url, timeout=timeout_seconds, session=self._session

@@ -15,6 +15,16 @@ HTTP = "http/protobuf"
 GRPC = "grpc"
 SDK_HTTP = "opentelemetry.exporter.otlp.proto.http."
 SDK_GRPC = "opentelemetry.exporter.otlp.proto.grpc."
+# Each names an installed package that makes the SDK's HTTP session or its gRPC credentials.
+HTTP_CREDENTIAL_PROVIDERS = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
+CREDENTIAL_PROVIDERS = (
+    *HTTP_CREDENTIAL_PROVIDERS,
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_GRPC_TRACES_CREDENTIAL_PROVIDER",
+)
 
 
 def receiver_of(exporter: SpanExporter) -> TraceReceiver | None:
@@ -36,11 +46,19 @@ def receiver_of(exporter: SpanExporter) -> TraceReceiver | None:
 
 
 def environment_for(exporter: SpanExporter) -> dict[str, str]:
-    """What another process has to find in its environment to send to the same receiver with the same credentials."""
-    chosen = {name: value for name, value in os.environ.items() if name.startswith(_INHERITED)}
+    """What another process has to find in its environment to send to the same receiver with the same credentials.
+
+    A credential provider is code of somebody else's, which reads nobody knows what: it finds all that it finds here.
+    """
+    has_provider = any(os.environ.get(name) for name in CREDENTIAL_PROVIDERS)
+    chosen = {
+        name: value for name, value in os.environ.items() if has_provider or name.startswith(_INHERITED)
+    }
     endpoint = getattr(exporter, "endpoint", None)
     receiver = receiver_of(exporter)
     if isinstance(endpoint, str) and receiver is not None:
+        # By these alone: the run may have named other exporters beside it.
+        chosen.pop("OTEL_TRACES_EXPORTER", None)
         chosen["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = endpoint
         chosen["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = receiver.protocol
     return chosen
@@ -69,7 +87,8 @@ def _plain(value: object) -> object:
 
 
 _INHERITED = (
-    "OTEL_EXPORTER_OTLP_", "KTRDR_OTEL_", "PYTHON", "LANG", "LC_", "PATH", "HOME", "USERPROFILE", "SYSTEMROOT",
+    "OTEL_EXPORTER_OTLP_", "OTEL_PYTHON_EXPORTER_OTLP_", "KTRDR_OTEL_",
+    "PYTHON", "LANG", "LC_", "PATH", "HOME", "USERPROFILE", "SYSTEMROOT",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_",
 )  # fmt: skip

@@ -73,7 +73,10 @@ def operation_json(operation: Operation) -> dict[str, Any]:
 
 
 def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The checkpoint; `error` only when it failed. Times are ISO 8601, UTC."""
+    """The checkpoint; `error` only when it failed, `attributes` only where there are some.
+
+    Times are ISO 8601, UTC.
+    """
     form: dict[str, Any] = {
         "sequence": checkpoint.sequence,
         "progress_type": checkpoint.progress_type,
@@ -94,6 +97,8 @@ def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "parent_span_id": checkpoint.parent_span_id,
         "metrics": dict(checkpoint.metrics),
     }
+    if checkpoint.attributes:
+        form["attributes"] = dict(checkpoint.attributes)
     if checkpoint.error is not None:
         form["error"] = {"type": checkpoint.error.type, "message": checkpoint.error.message}
     return form
@@ -110,6 +115,9 @@ def log_line_json(line: LogLine) -> dict[str, Any]:
         "trace_id": line.trace_id,
         "span_id": line.span_id,
         "step": line.step,
+        "file": line.file,
+        "line": line.line,
+        "function": line.function,
     }
 
 
@@ -189,6 +197,7 @@ def checkpoint_of(operation_id: str, form: Mapping[str, Any]) -> Checkpoint:
         parent_span_id=form["parent_span_id"],
         metrics={name: value for name, value in form["metrics"].items() if value is not None},
         error=_error(form),
+        attributes=form.get("attributes") or {},
     )
 
 

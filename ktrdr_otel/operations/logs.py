@@ -22,6 +22,9 @@ class Logged(NamedTuple):
     trace_id: int | None
     span_id: int | None  # of the checkpoint in which it was logged
     attributes: Mapping[str, Any]  # of that checkpoint
+    file: str | None = None  # where
+    line: int | None = None
+    function: str | None = None
 
     @property
     def step(self) -> str | None:
@@ -56,3 +59,6 @@ class LogLine:
     trace_id: str | None
     span_id: str | None
     step: str | None
+    file: str | None = None  # where it was logged
+    line: int | None = None
+    function: str | None = None

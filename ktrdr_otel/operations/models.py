@@ -168,3 +168,6 @@ class Checkpoint:
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: OperationError | None = None
     export_place: int | None = None  # of its span in the export queue
+    attributes: Mapping[str, object] = field(
+        default_factory=dict
+    )  # of its span: those that are nowhere else here

@@ -18,7 +18,7 @@ from ktrdr_otel.operations.models import (
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import TraceReceiver
+from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.progress.events import Unit
 
 
@@ -209,6 +209,10 @@ class OperationStore(Protocol):
 
     def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
         """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
+        ...
+
+    def trace_export(self, operation_id: str) -> TraceExport | None:
+        """How the operation's trace is exported; None where it is not, or where nobody else could."""
         ...
 
     def trace_debt(self, operation_id: str) -> TraceDebt | None:

@@ -27,7 +27,7 @@ from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import ExportLedger, TraceReceiver
+from ktrdr_otel.operations.trace_export import ExportLedger, TraceExport, TraceReceiver
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
@@ -310,6 +310,10 @@ class OperationsService:
     def traces_owed(self, *, due: bool = True) -> Sequence[str]:
         """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
         return self._store.traces_owed(now_ns=self._clock.wall_ns(), due=due)
+
+    def trace_export(self, operation_id: str) -> TraceExport | None:
+        """How the operation's trace is exported; None where it is not, or where nobody else could."""
+        return self._store.trace_export(operation_id)
 
     def trace_debt(self, operation_id: str) -> TraceDebt | None:
         """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ktrdr_otel.operations.models import CheckpointStatus
 from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.semconv import HOLD_ALLOWANCE, MODEL_INPUT_DIMENSION, SAMPLE_TOTAL, context_keys
 
 # The id of its operation, then the values of `COLUMNS`. Of atoms alone, so the garbage collector forgets it at once.
 StepRow = tuple[Any, ...]
@@ -32,6 +33,7 @@ COLUMNS: Final = (
     "error_type",
     "error_message",
     "export_place",
+    "attributes",
 )
 OPERATION: Final = 0
 TYPE, NAME, STEP, TIMEFRAME, ITEM_NAME, STARTED, ENDED = (
@@ -39,6 +41,10 @@ TYPE, NAME, STEP, TIMEFRAME, ITEM_NAME, STARTED, ENDED = (
     for column in ("progress_type", "name", "step", "timeframe", "item_name", "started_ns", "ended_ns")
 )
 _LIMIT: Final = 2**63
+_LONGEST_ATTRIBUTES: Final = 16_000  # characters of JSON per step
+_WITHOUT_COLUMN: Final = {
+    context_keys(None)[name]: name for name in (SAMPLE_TOTAL, MODEL_INPUT_DIMENSION, HOLD_ALLOWANCE)
+}
 # What a column is called in the context of one progress type or another.
 _STEPS: Final = ("preprocessing_step", "preparation_phase", "step")
 _NAMES: Final = ("indicator_name", "fuzzy_set_name", "item")
@@ -78,6 +84,7 @@ def row_of_unit(unit: Unit) -> StepRow:
         None if error is None else storable(error.type),
         None if error is None else storable(error.message),
         unit.export_place,
+        _other_attributes(unit),
     )
 
 
@@ -103,6 +110,35 @@ def storable(value: Any) -> Any:
     if isinstance(value, int):
         return int(value) if -_LIMIT <= value < _LIMIT else None
     return value if value is None or isinstance(value, float) else storable(str(value))
+
+
+def _other_attributes(unit: Unit) -> str | None:
+    """What the span says for which there is no column, as JSON: as many as there is room for, in order."""
+    context = unit.context
+    if unit.attributes is None and _WITHOUT_COLUMN.keys().isdisjoint(context):
+        return None
+    others = {name: context.get(key) for key, name in _WITHOUT_COLUMN.items()}
+    others |= unit.attributes or {}
+    room = _LONGEST_ATTRIBUTES
+    kept: list[str] = []
+    for name, value in others.items():
+        plain = _plain(value)
+        if plain is None:
+            continue
+        entry = f"{json.dumps(storable(name))}: {json.dumps(plain)}"
+        if len(entry) <= room:
+            room -= len(entry)
+            kept.append(entry)
+    return f"{{{', '.join(kept)}}}" if kept else None
+
+
+def _plain(value: object) -> object:
+    """The value as JSON and every database take it."""
+    if isinstance(value, float):
+        return _in_json(value)
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, bool) else storable(value)
 
 
 def _first(context: Mapping[str, object], keys: tuple[str, ...]) -> object:

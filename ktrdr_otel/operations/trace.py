@@ -1,14 +1,15 @@
 """The trace of an operation as its store has it: a tree, and as OTLP JSON. No tracing backend is needed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ktrdr_otel import semconv
-from ktrdr_otel.clock import ns_from_utc
-from ktrdr_otel.operations.models import Checkpoint, CheckpointStatus
-from ktrdr_otel.operations.stored_unit import unit_of
+from ktrdr_otel.operations.logs import LogLine
+from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.retelling import Retelling, RetoldSpan
+from ktrdr_otel.operations.trace_export import TraceExport
 
 _ERROR, _UNSET = 2, 0
 _INTERNAL = 1
@@ -42,66 +43,63 @@ def tree_of(checkpoints: Sequence[Checkpoint]) -> list[Node]:
     return roots
 
 
-def otlp_json(operation_id: str, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
-    """An `ExportTraceServiceRequest` as OTLP's JSON encoding has it; open spans end at the latest known moment."""
+def otlp_json(
+    operation: Operation,
+    checkpoints: Sequence[Checkpoint],
+    logged: Iterable[LogLine],
+    export: TraceExport | None,
+) -> dict[str, Any]:
+    """An `ExportTraceServiceRequest` as OTLP's JSON encoding has it; open spans end at the latest known moment.
+
+    With the resource and scope of its `export`, where that is known.
+    """
     latest = max((each.ended_at or each.started_at for each in checkpoints), default=None)
-    spans = [_span(each, latest) for each in checkpoints]
+    roots = tree_of(checkpoints)
+    retelling = Retelling(operation, roots[0].checkpoint.span_id if roots else None, logged)
+    resource = {} if export is None else export.resource
+    scope = {"name": semconv.SCOPE_NAME}
+    if export is not None and export.scope_version:
+        scope["version"] = export.scope_version
     return {
         "resourceSpans": [
             {
-                "resource": {"attributes": _attributes({semconv.OPERATION_ID: operation_id})},
-                "scopeSpans": [{"scope": {"name": semconv.SCOPE_NAME}, "spans": spans}],
+                "resource": {
+                    "attributes": _attributes({**resource, semconv.OPERATION_ID: operation.operation_id})
+                },
+                "scopeSpans": [
+                    {"scope": scope, "spans": [_span(each) for each in retelling.spans(checkpoints, latest)]}
+                ],
             }
         ]
     }
 
 
-def _span(checkpoint: Checkpoint, latest: datetime | None) -> dict[str, Any]:
-    ended = checkpoint.ended_at or latest or checkpoint.started_at
-    failed = checkpoint.status in (CheckpointStatus.FAILED, CheckpointStatus.LOST)
-    attributes = span_attributes(checkpoint)
-    status: dict[str, Any] = {"code": _ERROR if failed else _UNSET}
-    if failed:
-        status["message"] = "lost" if checkpoint.error is None else checkpoint.error.message
-    span = {
-        "traceId": checkpoint.trace_id,
-        "spanId": checkpoint.span_id,
-        "name": checkpoint.name,
+def _span(span: RetoldSpan) -> dict[str, Any]:
+    status: dict[str, Any] = {"code": _ERROR if span.is_error else _UNSET}
+    if span.message is not None:
+        status["message"] = span.message
+    form: dict[str, Any] = {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "name": span.name,
         "kind": _INTERNAL,
-        "startTimeUnixNano": str(ns_from_utc(checkpoint.started_at)),
-        "endTimeUnixNano": str(ns_from_utc(ended)),
-        "attributes": _attributes(attributes),
+        "startTimeUnixNano": str(span.start_ns),
+        "endTimeUnixNano": str(span.end_ns),
+        "attributes": _attributes(span.attributes),
         "status": status,
     }
-    if checkpoint.parent_span_id is not None:
-        span["parentSpanId"] = checkpoint.parent_span_id
-    return span
-
-
-def span_attributes(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The attributes of the checkpoint's span, as far as the store keeps them."""
-    attributes: dict[str, Any] = {semconv.OPERATION_ID: checkpoint.operation_id}
-    if checkpoint.progress_type is not None:
-        attributes[semconv.PROGRESS_TYPE] = checkpoint.progress_type
-    keys = {key: name for name, key in semconv.context_keys(checkpoint.progress_type).items()}
-    attributes |= {keys[key]: value for key, value in unit_of(checkpoint).context.items() if key in keys}
-    attributes |= {
-        semconv.TRAINING_METRICS[key]: value
-        for key, value in checkpoint.metrics.items()
-        if key in semconv.TRAINING_METRICS
-    }
-    if checkpoint.status in _STATES:
-        attributes[semconv.SPAN_STATE] = _STATES[checkpoint.status]
-    if checkpoint.error is not None:
-        attributes[semconv.ERROR_TYPE] = checkpoint.error.type
-    return attributes
-
-
-_STATES = {
-    CheckpointStatus.RUNNING: semconv.STATE_IN_PROGRESS,
-    CheckpointStatus.LOST: semconv.STATE_LOST,
-    CheckpointStatus.CANCELLED: semconv.STATE_CANCELLED,
-}
+    if span.events:
+        form["events"] = [
+            {
+                "timeUnixNano": str(event.at_ns),
+                "name": event.name,
+                "attributes": _attributes(event.attributes),
+            }
+            for event in span.events
+        ]
+    if span.parent_span_id is not None:
+        form["parentSpanId"] = span.parent_span_id
+    return form
 
 
 def _attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -115,4 +113,6 @@ def _value(value: Any) -> dict[str, Any]:
         return {"intValue": str(value)}  # 64 bits are a text in JSON
     if isinstance(value, float):
         return {"doubleValue": value}
+    if isinstance(value, list | tuple):  # a resource may hold some
+        return {"arrayValue": {"values": [_value(each) for each in value]}}
     return {"stringValue": str(value)}

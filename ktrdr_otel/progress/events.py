@@ -37,6 +37,7 @@ class Unit(NamedTuple):
     error: UnitError | None = None
     cancelled: bool = False
     export_place: int | None = None  # of the ended span in the export queue
+    attributes: Mapping[str, object] | None = None  # of the ended span: the program's own
 
     @property
     def is_finished_work(self) -> bool:

@@ -98,6 +98,9 @@ class CheckpointForm(BaseModel):
     span_id: str
     parent_span_id: str | None
     metrics: dict[str, float | None]
+    attributes: dict[str, Any] | None = Field(
+        default=None, description="of its span: those that are nowhere else here"
+    )
     error: ErrorForm | None = None
 
 
@@ -140,6 +143,9 @@ class LogForm(BaseModel):
     trace_id: str | None
     span_id: str | None
     step: str | None = Field(description="the words for the step in which it was logged")
+    file: str | None = Field(default=None, description="where it was logged")
+    line: int | None = None
+    function: str | None = None
 
 
 class LogsPage(BaseModel):

@@ -15,6 +15,7 @@ from ktrdr_otel.storage.tables import logs, operations, samples
 
 _LOG_COLUMNS: Final = (
     "operation_key", "at_ns", "level", "logger", "message", "trace_id", "span_id", "step",
+    "file", "line", "function",
 )  # fmt: skip
 
 
@@ -50,6 +51,9 @@ def _row(operation_key: int, record: Logged) -> tuple[Any, ...]:
         None if record.trace_id is None else f"{record.trace_id:032x}",
         None if record.span_id is None else f"{record.span_id:016x}",
         storable(record.step),
+        storable(record.file),
+        record.line,
+        storable(record.function),
     )
 
 
@@ -118,6 +122,9 @@ def stored_line(row: Mapping[str, Any]) -> LogLine:
         trace_id=row["trace_id"],
         span_id=row["span_id"],
         step=row["step"],
+        file=row["file"],
+        line=row["line"],
+        function=row["function"],
     )
 
 

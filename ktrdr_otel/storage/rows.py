@@ -162,6 +162,7 @@ def stored_checkpoint(operation_id: str, row: Mapping[str, Any]) -> Checkpoint:
         metrics={name: float(value) for name, value in (row["metrics"] or {}).items()},
         error=_error(row["error_type"], row["error_message"], row["step"]),
         export_place=row["export_place"],
+        attributes=row["attributes"] or {},
     )
 
 

@@ -17,7 +17,7 @@ from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit
 from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import TraceReceiver
+from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.storage import endings, learned, rows, traces
 from ktrdr_otel.storage.bulk import BulkInsert
 from ktrdr_otel.storage.changes import MemoryChanges, PostgresChanges, SqliteChanges
@@ -280,6 +280,11 @@ class SqlOperationStore:
     def traces_owed(self, *, now_ns: int, due: bool = True) -> list[str]:
         """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
         return [row["operation_id"] for row in self._read(traces.owed_query(now_ns=now_ns, due=due))]
+
+    def trace_export(self, operation_id: str) -> TraceExport | None:
+        """How the operation's trace is exported; None where it is not, or where nobody else could."""
+        found = self._read(traces.export_query(operation_id))
+        return traces.stored_export(found[0]) if found else None
 
     def trace_debt(self, operation_id: str) -> TraceDebt | None:
         """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a database that says so needs none, and Alembic is not even imported.
-SCHEMA_REVISION: Final = "0005"
+SCHEMA_REVISION: Final = "0006"
 
 metadata = MetaData()
 
@@ -104,6 +104,7 @@ checkpoints = Table(
     Column("error_type", Text),
     Column("error_message", Text),
     Column("export_place", BigInteger),  # of its span in the export queue; null: it was not given one
+    Column("attributes", JSON(none_as_null=True)),  # of its span: those that have no column
     Index("checkpoints_of_operation", "operation_key", "sequence"),
     Index("checkpoints_by_span", "operation_key", "span_id"),
     # The end of an operation closes what is open: a handful of rows among millions.
@@ -164,6 +165,9 @@ logs = Table(
     Column("trace_id", Text),
     Column("span_id", Text),
     Column("step", Text),
+    Column("file", Text),
+    Column("line", BigInteger),
+    Column("function", Text),
     Index("logs_of_operation", "operation_key", "sequence"),
     sqlite_autoincrement=True,
 )

@@ -1,6 +1,6 @@
 """Where traces go, how much of them has arrived, and whose turn it is to send the rest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -79,6 +79,21 @@ def expect(connection: Connection, operation_id: str, *, ended_ns: int) -> None:
     """The operation has ended, and its process has a while to send the rest: if it dies meanwhile others do."""
     last_ns = ended_ns + _LEAVING_NS
     connection.execute(_export_of(operation_id).values(owed=True, next_try_ns=last_ns, tries=0))
+
+
+def export_query(operation_id: str) -> Select[Any]:
+    """How the operation's trace is exported."""
+    return select(trace_exports).where(trace_exports.c.operation_key == key_of(operation_id))
+
+
+def stored_export(row: Mapping[str, Any]) -> TraceExport:
+    """The export of a row."""
+    return TraceExport(
+        receivers=tuple(TraceReceiver(**each) for each in row["receivers"]),
+        live=row["live"],
+        resource=row["resource"],
+        scope_version=row["scope_version"],
+    )
 
 
 def owed_query(*, now_ns: int, due: bool) -> Select[Any]:
@@ -166,12 +181,7 @@ def debt_of(connection: Connection, operation_id: str) -> TraceDebt | None:
         operation=stored.operation,
         root_span_id=row["span_id"],
         worker=stored.heartbeat.worker,
-        export=TraceExport(
-            receivers=tuple(TraceReceiver(**each) for each in row["receivers"]),
-            live=row["live"],
-            resource=row["resource"],
-            scope_version=row["scope_version"],
-        ),
+        export=stored_export(row),
         confirmed=row["confirmed"],
         marked=frozenset(marked),
     )

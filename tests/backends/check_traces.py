@@ -23,7 +23,7 @@ from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
 from tests.acceptance.test_lost_traces import JOB as ENDLESS
-from tests.acceptance.test_lost_traces import disagreements
+from tests.acceptance.test_lost_traces import disagreements, retold
 from tests.backends.jaeger import Jaeger, running_jaeger
 from tests.browser.chromium import chromium
 from tests.browser.pictures import PICTURES
@@ -209,8 +209,7 @@ def test_the_trace_of_a_killed_run_is_closed_in_jaeger(backend: Backend) -> None
         until(lambda service=service: service.trace_debt("job") is None, 60)  # type: ignore[misc] # bound now
         kept, twice = backend.trace(trace_id)
         shown = kept if backend.mode is LiveMode.SNAPSHOT else fold(kept)
-        checkpoints = service.checkpoints("job", limit=1_000_000)
-        assert disagreements(shown, backend.mode, checkpoints) == []
+        assert disagreements(shown, backend.mode, retold(service)) == []
         doubles.append(twice)
         if seed == 0 and backend.mode is LiveMode.SNAPSHOT:
             take_picture(backend.jaeger, trace_id, "jaeger-lost", "operation")

@@ -307,6 +307,37 @@ def test_metrics_have_a_history(store: SqlOperationStore) -> None:
     assert len(store.measured("one", after=found[0].sequence, limit=9)) == 1
 
 
+def test_attributes_without_a_column_come_back_with_their_kind(store: SqlOperationStore) -> None:
+    """The program's own and what few steps say; what no database takes as far as it goes, what is too long not."""
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    own = {
+        "rows": 15847,
+        "share": 0.5,
+        "is_gapless": False,
+        "columns": ("open", "close"),
+        "text": "a\0b\ud83d",
+        "diverged": float("nan"),
+        "huge": 2**70,
+        "long": "x" * 20_000,
+        "last": "fits",
+    }
+    context = {"preparation_phase": "splitting_data", "total_samples": 9}
+    ended = unit(1)._replace(progress_type="preparation", context=context, attributes=own)
+    store.write(Batch(finished=[ended, unit(2)]))
+    first, second = store.checkpoints("one", after=0, limit=9)
+    assert first.attributes == {
+        semconv.SAMPLE_TOTAL: 9,
+        "rows": 15847,
+        "share": 0.5,
+        "is_gapless": False,
+        "columns": ["open", "close"],
+        "text": "a\N{REPLACEMENT CHARACTER}b?",
+        "diverged": "nan",
+        "last": "fits",
+    }
+    assert second.attributes == {}
+
+
 def logged(number: int, operation_id: str = "one") -> Logged:
     """The record of that number, logged while an indicator was computed."""
     place = {
@@ -318,7 +349,8 @@ def logged(number: int, operation_id: str = "one") -> Logged:
         semconv.ITEM_INDEX: 15,
         semconv.ITEM_TOTAL: 40,
     }
-    return Logged(operation_id, 10**18 + number, "WARNING", "bars", f"record {number}", 7, 9, place)
+    where = ("/job.py", 12, "load")
+    return Logged(operation_id, 10**18 + number, "WARNING", "bars", f"record {number}", 7, 9, place, *where)
 
 
 def test_the_last_log_records_of_an_operation_are_kept(store: SqlOperationStore) -> None:
@@ -339,6 +371,7 @@ def test_the_last_log_records_of_an_operation_are_kept(store: SqlOperationStore)
         "Processing AAPL (1/5) - Computing RSI (15/40)",
     )
     assert (last.trace_id, last.span_id) == (f"{7:032x}", f"{9:016x}")
+    assert (last.file, last.line, last.function) == ("/job.py", 12, "load")
     assert (last.at - utc_from_ns(10**18)).total_seconds() == 0
 
 

@@ -69,6 +69,15 @@ def test_a_running_operation_owes_nothing(store: SqlOperationStore) -> None:
     assert store.take_trace("silent", now_ns=DIED_NS) is None
 
 
+def test_how_a_trace_is_exported_is_known_also_where_nothing_is_owed(store: SqlOperationStore) -> None:
+    """As whom and under which scope; None where nobody else could export it."""
+    exported(store)
+    store.create(new("silent"), wall_ns=DIED_NS, monotonic_ns=1)
+    assert store.trace_export("one") == EXPORT
+    assert store.trace_export("silent") is None
+    assert store.trace_export("none") is None
+
+
 def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) -> None:
     """With all that it takes to send it: where to, as whom, from which place on, and what has markers."""
     exported(store)

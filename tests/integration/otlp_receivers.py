@@ -1,6 +1,7 @@
 """Real OTLP receivers on the loopback, which behave as they are told."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +41,7 @@ class HttpReceiver:
         self.answer: Answer = lambda spans: (200, ExportTraceServiceResponse())
         self.spans: list[Span] = []
         self.requests: list[ExportTraceServiceRequest] = []
+        self.arrived: list[float] = []  # when each of them did, by CLOCK_MONOTONIC
         self.headers: list[dict[str, str]] = []
         self.asked = threading.Event()
         self.authorization: str | None = None
@@ -88,6 +90,7 @@ class HttpReceiver:
         status, response = self.answer(spans_of(request))
         if status == 200:
             self.headers.append({name.lower(): value for name, value in handler.headers.items()})
+            self.arrived.append(time.monotonic())
             self.requests.append(request)
             self.spans.extend(spans_of(request))
         payload = response.SerializeToString()

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ktrdr_otel import beside, closing
-from ktrdr_otel.closing import close_traces
+from ktrdr_otel.closing import Outages, close_traces
 from ktrdr_otel.exporters.closing import Receivers, pay
 from ktrdr_otel.exporters.otlp import OtlpHttpExporter
 from ktrdr_otel.operations.models import Worker
@@ -108,6 +108,50 @@ def test_it_goes_on_until_the_receiver_is_back(
     assert len(receiver.spans) == 2
 
 
+def test_an_outage_is_said_when_it_begins_and_when_it_ends(
+    debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two lines, however many tries: what fails, where, what happens next; and that it is over."""
+    answers = iter([403] * 4)
+    receiver.answer = lambda spans: (next(answers, 200), ExportTraceServiceResponse())
+    debts.add(at(receiver))
+    told(debts, monkeypatch, first_for=process_of(this_worker()))
+    closing.main()
+    began, ended = (record.message for record in caplog.records)
+    assert began == (
+        f"the trace of operation one is not complete: {receiver.url}/v1/traces: HTTP 403 Forbidden; tries go on for "
+        "120 s, then the next server or ktrdr-otel command that looks at the store tries again, for a day"
+    )
+    assert ended == "the trace of operation one is complete after all"
+
+
+def test_who_gives_up_says_so(
+    debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the last reason and who goes on."""
+    receiver.answer = lambda spans: (403, ExportTraceServiceResponse())
+    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.2)
+    debts.add(at(receiver))
+    told(debts, monkeypatch, first_for=process_of(this_worker()))
+    closing.main()
+    assert len(caplog.records) == 2
+    assert caplog.records[-1].message == (
+        f"the trace of operation one stays incomplete: {receiver.url}/v1/traces: HTTP 403 Forbidden; "
+        "the next server or ktrdr-otel command that looks at the store tries again, for a day"
+    )
+
+
+def test_what_is_complete_at_once_needs_no_words(
+    debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a terminal that is nobody's nothing is printed of what went well."""
+    debts.add(at(receiver))
+    told(debts, monkeypatch, first_for=process_of(this_worker()))
+    closing.main()
+    assert caplog.records == []
+    assert len(receiver.spans) == 2
+
+
 def test_what_is_not_due_yet_is_waited_for(
     debts: Debts, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,13 +186,13 @@ def test_who_lacks_the_credentials_does_not_keep_out_who_has_them(
     """A server was faster, and was refused: the watcher's closer sends at once all the same."""
     receiver.answer = lambda spans: (401, ExportTraceServiceResponse())
     debts.add(at(receiver))
-    assert not close_traces(debts.service, Receivers(this_worker()))
+    assert not close_traces(debts.service, Receivers(this_worker()), Outages())
     receiver.answer = lambda spans: (200, ExportTraceServiceResponse())
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=token")
     receivers = Receivers(this_worker())
-    assert not close_traces(debts.service, receivers)  # not its own process's: it waits
-    assert close_traces(debts.service, receivers, first_for=process_of(this_worker()))
+    assert not close_traces(debts.service, receivers, Outages())  # not its own process's: it waits
+    assert close_traces(debts.service, receivers, Outages(), first_for=process_of(this_worker()))
     assert not debts.are_owed
     assert receiver.headers[0]["authorization"] == "token"
 
@@ -177,7 +221,7 @@ def test_the_loopback_of_another_machine_or_container_is_left_to_it(
 ) -> None:
     """Nothing is sent, no turn is taken and nothing put off: there it is still to be tried at once."""
     debts.add(TraceReceiver(protocol=protocol, endpoint=endpoint), worker=worker)
-    assert close_traces(debts.service, Receivers(this_worker()))  # nothing that could be done here
+    assert close_traces(debts.service, Receivers(this_worker()), Outages())  # nothing that could be done here
     assert debts.service.traces_owed() == ["one"]
     assert debts.service.take_trace("one") is not None
 
@@ -231,7 +275,9 @@ def ids(receiver: HttpReceiver) -> list[int]:
 
 def close(debts: Debts) -> bool:
     """Whether one try, with the right to it, did it all."""
-    return close_traces(debts.service, Receivers(this_worker()), first_for=process_of(this_worker()))
+    return close_traces(
+        debts.service, Receivers(this_worker()), Outages(), first_for=process_of(this_worker())
+    )
 
 
 def test_what_was_open_comes_first_then_what_had_ended_page_by_page(
@@ -252,7 +298,7 @@ def test_nothing_is_read_that_nobody_takes(debts: Debts) -> None:
     assert debt is not None
     exporter = OtlpHttpExporter(away.endpoint, timeout_seconds=0.2)
     pages = debts.service.owed_checkpoints(debt)
-    assert list(pay(debt, pages, {away: exporter}, lambda page: None)) == [away]
+    assert list(pay(debt, (), pages, {away: exporter}, lambda page: None)) == [away]
     assert sum(len(page) for page in pages) == 1200  # all but the first page
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from ktrdr_otel.runtime import open_service
+from ktrdr_otel.settings import load_settings
+
 PROLOGUES = {
     "ratio 1": ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1"}, ""),
     "ratio 0": ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}, ""),
@@ -126,3 +129,28 @@ def test_an_applications_shutdown_does_not_end_progress(tmp_path: Path, expected
     """Its provider is shut down in the middle; progress goes on."""
     told = run(tmp_path, {}, "install()", inside="trace.get_tracer_provider().shutdown()")
     assert told["lines"] == expected["lines"]
+
+
+@pytest.mark.parametrize("prologue", ["", "trace.set_tracer_provider(TracerProvider())"])
+def test_attributes_that_a_program_adds_are_in_its_record(tmp_path: Path, prologue: str) -> None:
+    """Of the checkpoint whose span got them, whoever made the span; others have none."""
+    program = (
+        "import sys\n"
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from ktrdr_otel import checkpoint, observe\n"
+        f"{prologue}\n"
+        "with observe('job', operation_id='job', display='off', database=sys.argv[1]):\n"
+        "    for index in (1, 2):\n"
+        "        with checkpoint('load', item=f'w{index}', index=index, total=2):\n"
+        "            if index == 1:\n"
+        "                trace.get_current_span().set_attribute('rows', 15847)\n"
+    )
+    database = str(tmp_path / "operations.db")
+    subprocess.run([sys.executable, "-c", program, database], check=True, timeout=60)
+    service = open_service(load_settings(database=database))
+    try:
+        stored = {each.item_name: each.attributes for each in service.checkpoints("job")}
+    finally:
+        service.close()
+    assert stored == {None: {}, "w1": {"rows": 15847}, "w2": {}}

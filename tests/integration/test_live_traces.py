@@ -65,10 +65,17 @@ def seen(span: Span) -> Seen:
     )
 
 
+def badger_rule(spans: list[Span]) -> dict[tuple[bytes, int, int], Seen]:
+    """Of the same trace, start in microseconds and span id the last one wins."""
+    return {(span.trace_id, span.start_time_unix_nano // 1000, id_of(span)): seen(span) for span in spans}
+
+
 def shown_by_badger(spans: list[Span]) -> dict[int, Seen]:
-    """Of the same trace, start and span id the last one wins."""
-    kept = {(span.trace_id, span.start_time_unix_nano // 1000, span.span_id): seen(span) for span in spans}
-    return {int.from_bytes(span_id, "big"): span for (_, _, span_id), span in kept.items()}
+    """What is kept, where no span is there twice: under two starts."""
+    kept = badger_rule(spans)
+    shown = {span_id: span for (_, _, span_id), span in kept.items()}
+    assert len(kept) == len(shown), "one span with two starts"
+    return shown
 
 
 def shown_by_all(spans: list[Span]) -> dict[int, Seen]:

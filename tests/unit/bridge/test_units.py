@@ -66,12 +66,14 @@ def test_a_row_made_at_once_is_the_row_of_its_unit(checkpoints: list[Checkpoint]
 
 
 def test_what_is_more_than_counted_goes_the_long_way() -> None:
-    """Containers, holds and epochs, what failed, was cancelled or has metrics."""
+    """Containers, holds and epochs, what failed, was cancelled, has metrics or attributes of its own."""
     assert is_counted_alone(checkpoint("load"))
     for word in ("symbol", "timeframe", "training", semconv.HOLD, semconv.EPOCH):
         assert not is_counted_alone(checkpoint(word))
-    failed, cancelled, measured = checkpoint("load"), checkpoint("load"), checkpoint("load")
+    failed, cancelled, measured, more = (checkpoint("load") for _ in range(4))
     failed.error = ("ValueError", "why")
     cancelled.cancelled = True
     measured.record({"loss": 0.5})
-    assert not any(is_counted_alone(each) for each in (failed, cancelled, measured))
+    more.notice({**more.attributes, "rows": 15847})
+    assert not any(is_counted_alone(each) for each in (failed, cancelled, measured, more))
+    assert not is_counted_alone(checkpoint("load", total_samples=15847))
