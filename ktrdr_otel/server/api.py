@@ -54,7 +54,7 @@ operations_api = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 metrics_api = APIRouter(tags=["metrics"])
 health_api = APIRouter(tags=["health"])
 
-OperationId = Annotated[str, Path(min_length=1, max_length=200)]
+OperationId = Annotated[str, Path(max_length=200)]
 Cursor = Annotated[int, Query(ge=0, le=_HIGHEST, description="Only those of a higher sequence.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
