@@ -339,7 +339,7 @@ class Lane:
                 elif record.must_arrive:
                     self._debts.refused(record.bare() if is_indigestible else record)
                 elif record.is_marker and record.showing is not None:
-                    self.view.not_shown(_span_id(record))
+                    self.view.not_shown(record)
                     never_shown.append(record.showing)
                 else:
                     self._drop(record, DropCause.REJECTED)
@@ -384,11 +384,6 @@ def _as_never_marked(record: ReadableSpan, never_shown: Sequence[Showing]) -> Re
     if isinstance(record, OwedRecord) and record.plain is not None and record.showing in never_shown:
         return record.plain
     return record
-
-
-def _span_id(span: ReadableSpan) -> int:
-    context = span.context
-    return 0 if context is None else context.span_id
 
 
 def place_of(span: ReadableSpan) -> int | None:

@@ -85,8 +85,8 @@ class View:
         """Whether the receiver may believe that the span is open."""
         return False
 
-    def not_shown(self, span_id: int) -> None:
-        """Its marker was refused: the receiver knows nothing of the span."""
+    def not_shown(self, marker: OwedRecord) -> None:
+        """The marker was refused: the receiver knows nothing of its span."""
 
     def left_open(self, spans: Sequence[ReadableSpan], now_ns: int) -> Sequence[OwedRecord]:
         """The ends of those of the spans that were shown open: nobody will end them any more."""
@@ -217,9 +217,10 @@ class Markers(View):
         """Whether it was marked."""
         return span_id in self._marked
 
-    def not_shown(self, span_id: int) -> None:
-        """It may be marked again, and ends as itself if it is not."""
-        self._marked.pop(span_id, None)
+    def not_shown(self, marker: OwedRecord) -> None:
+        """Its span may be marked again, and ends as itself if it is not."""
+        self._marked.pop(_id(marker.context), None)
+        self._tell(marker, is_marked=False)
 
     def left_open(self, spans: Sequence[ReadableSpan], now_ns: int) -> Sequence[OwedRecord]:
         """As children of their markers."""
@@ -252,10 +253,13 @@ class Markers(View):
     def _mark(self, span: ReadableSpan) -> OwedRecord:
         span_id = _id(span.context)
         showing = self._marked[span_id] = Showing()
+        self._tell(span, is_marked=True)
+        return records.marker(span, showing)
+
+    def _tell(self, span: ReadableSpan, *, is_marked: bool) -> None:
         operation_id = (span.attributes or {}).get(OPERATION_ID)
         if isinstance(operation_id, str):
-            self._told.add(operation_id, span_id)
-        return records.marker(span, showing)
+            self._told.tell(operation_id, _id(span.context), is_marked=is_marked)
 
 
 class _Ended:

@@ -13,21 +13,22 @@ class Marks:
     def __init__(self, most: int) -> None:
         self._most = most
         self._waiting = 0
-        self._by_operation: dict[str, list[int]] = {}  # that which waits longest is first
+        self._by_operation: dict[str, dict[int, bool]] = {}  # that which waits longest is first
         self._lock = threading.Lock()
 
-    def add(self, operation_id: str, span_id: int) -> None:
-        """The span of that operation has a marker."""
+    def tell(self, operation_id: str, span_id: int, *, is_marked: bool) -> None:
+        """The span of that operation has a marker; or has none after all."""
         with self._lock:
-            self._by_operation.setdefault(operation_id, []).append(span_id)
-            self._waiting += 1
+            told = self._by_operation.setdefault(operation_id, {})
+            self._waiting += span_id not in told
+            told[span_id] = is_marked
             while self._waiting > self._most:
                 self._waiting -= len(self._by_operation.pop(next(iter(self._by_operation))))
 
-    def take(self, operation_id: str) -> list[int]:
-        """Those of the operation that were marked since the last call, in order."""
+    def take(self, operation_id: str) -> dict[int, bool]:
+        """What was told of the operation's spans since the last call, in order."""
         with self._lock:
-            taken = self._by_operation.pop(operation_id, [])
+            taken = self._by_operation.pop(operation_id, {})
             self._waiting -= len(taken)
             return taken
 

@@ -174,8 +174,8 @@ class ExportQueue:
         """Those to which spans go."""
         return [lane.exporter for lane in self._lanes]
 
-    def take_marked(self, operation_id: str) -> list[int]:
-        """The id of each span of the operation that was marked since the last call."""
+    def take_marked(self, operation_id: str) -> dict[int, bool]:
+        """The operation's spans that were marked since the last call, or whose marker was refused after all."""
         return self._marked.take(operation_id)
 
     def flush(self, timeout_seconds: float) -> bool:

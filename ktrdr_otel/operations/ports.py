@@ -1,6 +1,6 @@
 """What the service needs of a store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,7 +40,8 @@ class Batch:
     confirmed: dict[str, int] = field(
         default_factory=dict
     )  # per operation: up to which place its spans have arrived
-    marked: dict[str, list[int]] = field(default_factory=dict)  # per operation: spans that have markers
+    # Per operation: by id, whether the span has a marker.
+    marked: dict[str, dict[int, bool]] = field(default_factory=dict)
     learned: Learned | None = None  # of operations that complete with this batch
 
     @property
@@ -243,7 +244,7 @@ class OperationStore(Protocol):
         """Those receivers did not take it, and are owed it still: somebody may try again later."""
         ...
 
-    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
+    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Mapping[int, bool]) -> None:
         """The operation's process exports no more, and somebody has to send what comes after that place."""
         ...
 

@@ -31,6 +31,6 @@ class ExportLedger(Protocol):
         """The place up to which all spans have left for good."""
         ...
 
-    def take_marked(self, operation_id: str) -> Sequence[int]:
-        """The id of each span of the operation that was marked since the last call."""
+    def take_marked(self, operation_id: str) -> Mapping[int, bool]:
+        """By id the operation's spans of which it is news whether they have a marker, since the last call."""
         ...

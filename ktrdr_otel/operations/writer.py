@@ -256,7 +256,7 @@ class Writer:
             if confirmed != stored:
                 batch.confirmed[operation_id] = confirmed
             if marked := ledger.take_marked(operation_id):
-                batch.marked.setdefault(operation_id, []).extend(marked)
+                batch.marked.setdefault(operation_id, {}).update(marked)
 
     def _logged(self) -> Iterator[Logged]:
         for logs in self._logs.values():

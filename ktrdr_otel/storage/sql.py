@@ -1,7 +1,7 @@
 """Operations in a SQL database."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -111,8 +111,8 @@ class SqlOperationStore:
                     traces.owe(connection, operation_id, owed=False)
             for operation_id, place in batch.confirmed.items():
                 traces.confirm(connection, operation_id, place)
-            for operation_id, span_ids in batch.marked.items():
-                traces.mark(connection, operation_id, span_ids)
+            for operation_id, marked in batch.marked.items():
+                traces.mark(connection, operation_id, marked)
             learned.learn(connection, self._upsert(durations), cells)
 
     def get(self, operation_id: str) -> Stored:
@@ -315,7 +315,7 @@ class SqlOperationStore:
         with self._database.writing() as connection:
             traces.put_off(connection, operation_id, receivers, now_ns=now_ns)
 
-    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Iterable[int]) -> None:
+    def leave_trace(self, operation_id: str, *, confirmed: int, marked: Mapping[int, bool]) -> None:
         """The operation's process exports no more, and somebody has to send what comes after that place."""
         with self._database.writing() as connection:
             traces.confirm(connection, operation_id, confirmed)

@@ -59,10 +59,17 @@ def confirm(connection: Connection, operation_id: str, place: int) -> None:
     connection.execute(_export_of(operation_id).values(confirmed=place))
 
 
-def mark(connection: Connection, operation_id: str, span_ids: Iterable[int]) -> None:
-    """Those spans have markers; nothing is said of an operation that is not there."""
+def mark(connection: Connection, operation_id: str, marked: Mapping[int, bool]) -> None:
+    """Those spans have markers, or have none after all; nothing is said of an operation that is not there."""
     upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    for span_id in span_ids:
+    for span_id, has_marker in marked.items():
+        if not has_marker:
+            of_span = (
+                trace_marks.c.operation_key == key_of(operation_id),
+                trace_marks.c.span_id == f"{span_id:016x}",
+            )
+            connection.execute(delete(trace_marks).where(*of_span))
+            continue
         mine = select(operations.c.key, literal(f"{span_id:016x}", Text)).where(
             operations.c.operation_id == operation_id
         )

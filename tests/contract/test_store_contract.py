@@ -441,7 +441,11 @@ def test_what_is_forgotten_holds_nobody_up(store: SqlOperationStore, monkeypatch
         store.create(new(name), wall_ns=1, monotonic_ns=1)
         units = [unit(number)._replace(operation_id=name) for number in range(5)]
         store.write(
-            Batch(finished=units, logs=[logged(1, name)] * 5, marked={name: [each.span_id for each in units]})
+            Batch(
+                finished=units,
+                logs=[logged(1, name)] * 5,
+                marked={name: {each.span_id: True for each in units}},
+            )
         )
     done = Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress(100))
     store.write(Batch(endings={"one": done}))

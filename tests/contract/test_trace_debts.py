@@ -84,8 +84,12 @@ def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) 
     places = {2: 1, 3: 2, 5: 0}  # of one that nobody is to export it is 0
     ended = [unit(span_id)._replace(export_place=place) for span_id, place in places.items()]
     started = [unit(4, ended=False)]
-    store.write(Batch(finished=ended, started=started, confirmed={"one": 1}, marked={"one": [1, 4]}))
-    store.write(Batch(marked={"one": [4]}))
+    store.write(
+        Batch(finished=ended, started=started, confirmed={"one": 1}, marked={"one": {1: True, 4: True}})
+    )
+    # Told twice; and of one it turned out that its marker was refused, of another that it never had one.
+    store.write(Batch(marked={"one": {4: True, 5: True}}))
+    store.write(Batch(marked={"one": {5: False, 6: False}}))
     lost(store)
     assert store.traces_owed(now_ns=DIED_NS) == ["one"]
     debt = store.take_trace("one", now_ns=DIED_NS)
@@ -102,7 +106,7 @@ def test_a_lost_operation_owes_what_was_not_confirmed(store: SqlOperationStore) 
 def test_a_marker_of_an_operation_that_is_not_there_is_nobody_s(store: SqlOperationStore) -> None:
     """A span can say that it belongs to an operation of another store: the rest of the batch is stored all the same."""
     exported(store)
-    store.write(Batch(marked={"elsewhere": [7], "one": [1]}, finished=[unit(1)]))
+    store.write(Batch(marked={"elsewhere": {7: True}, "one": {1: True}}, finished=[unit(1)]))
     lost(store)
     debt = store.trace_debt("one")
     assert debt is not None
@@ -197,13 +201,13 @@ def test_who_has_the_credentials_waits_for_a_request_that_is_under_way(store: Sq
 def test_what_is_complete_is_not_sent_again(store: SqlOperationStore) -> None:
     """Not by anybody; what it took to send it is not kept."""
     exported(store)
-    store.write(Batch(marked={"one": [1, 4]}))
+    store.write(Batch(marked={"one": {1: True, 4: True}}))
     lost(store)
     assert store.take_trace("one", now_ns=DIED_NS) is not None
     store.trace_complete("one")
     assert store.traces_owed(now_ns=DIED_NS + 3600 * SECOND) == []
     assert store.take_trace("one", now_ns=DIED_NS + 3600 * SECOND) is None
-    store.leave_trace("one", confirmed=7, marked=[])
+    store.leave_trace("one", confirmed=7, marked={})
     debt = store.take_trace("one", now_ns=DIED_NS)
     assert debt is not None
     assert debt.marked == frozenset()
@@ -244,10 +248,10 @@ def test_the_marks_of_a_trace_that_is_complete_are_forgotten(store: SqlOperation
     """Those of another are not."""
     for operation_id in ("one", "two"):
         exported(store, operation_id)
-        store.write(Batch(marked={operation_id: [1]}))
+        store.write(Batch(marked={operation_id: {1: True}}))
         lost(store, operation_id)
     store.trace_complete("one")
-    store.leave_trace("one", confirmed=0, marked=[])
+    store.leave_trace("one", confirmed=0, marked={})
     marked = {each: debt.marked for each in ("one", "two") if (debt := store.trace_debt(each)) is not None}
     assert marked == {"one": frozenset(), "two": {f"{1:016x}"}}
 
@@ -270,7 +274,7 @@ def test_a_long_trace_is_walked_over_and_not_sorted(tmp_path: Path) -> None:
 def test_a_process_that_was_only_frozen_exports_for_itself_again(store: SqlOperationStore) -> None:
     """Its heartbeat takes the declaration back, and the debt with it; whoever was sending changes nothing of that."""
     exported(store)
-    store.write(Batch(marked={"one": [1]}))
+    store.write(Batch(marked={"one": {1: True}}))
     lost(store)
     store.write(Batch(beating=["one"], wall_ns=DIED_NS + SECOND, monotonic_ns=2))
     assert store.get("one").operation.status is OperationStatus.RUNNING
@@ -301,7 +305,7 @@ def test_a_run_that_ended_while_its_receiver_was_away_owes_the_rest(store: SqlOp
     exported(store)
     ending = Ending(status=OperationStatus.COMPLETED, ended_at=utc_from_ns(DIED_NS), progress=progress())
     store.write(Batch(endings={"one": ending}))
-    store.leave_trace("one", confirmed=3, marked=[9])
+    store.leave_trace("one", confirmed=3, marked={9: True})
     debt = store.take_trace("one", now_ns=DIED_NS)
     assert debt is not None
     assert (debt.confirmed, debt.marked) == (3, frozenset({f"{9:016x}"}))

@@ -87,11 +87,12 @@ def shown_by_all(spans: list[Span]) -> dict[int, Seen]:
 
 def a_run(program: Program) -> Iterator[None]:
     """Symbols with steps that are short, long and very long; one of them fails. Yields after each turn."""
-    operation = program.begin("operation")
+    run = {semconv.OPERATION_ID: "run"}
+    operation = program.begin("operation", None, **run)
     for symbol in range(2):
-        around = program.begin(f"symbol {symbol}", operation)
+        around = program.begin(f"symbol {symbol}", operation, **run)
         for number, seconds in enumerate((0.05, 0.3, 2.5, 17.0, 0.05)):
-            step = program.begin(f"step {number}", around, number=number)
+            step = program.begin(f"step {number}", around, number=number, **run)
             while seconds > 0:
                 program.turn(min(seconds, 1.0))
                 seconds -= 1.0

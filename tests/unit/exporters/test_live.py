@@ -292,19 +292,30 @@ def test_who_has_to_know_is_told_what_was_marked() -> None:
     elsewhere = program.begin("elsewhere", None, **{semconv.OPERATION_ID: "another store's"})
     program.end(program.begin("step", inner))
     program.turn(6)
-    assert program.queue.take_marked("run") == [id_of(outer), id_of(inner)]
-    assert program.queue.take_marked("run") == []
-    assert program.queue.take_marked("another store's") == [id_of(elsewhere)]
+    assert program.queue.take_marked("run") == {id_of(outer): True, id_of(inner): True}
+    assert program.queue.take_marked("run") == {}
+    assert program.queue.take_marked("another store's") == {id_of(elsewhere): True}
+
+
+def test_who_has_to_know_is_told_of_a_marker_that_was_refused() -> None:
+    """After a death its span would else end as the child of what the receiver never had; marked again it counts."""
+    program = StoredProgram(LiveMode.MARKERS, [Answer.REFUSED, Answer.TAKEN])
+    outer = program.begin("outer", None, **{semconv.OPERATION_ID: "run"})
+    program.turn(6)
+    assert program.queue.take_marked("run") == {id_of(outer): False}
+    program.turn(1)
+    assert program.queue.take_marked("run") == {id_of(outer): True}
+    assert [state_of(record) for record in program.storage.received] == [semconv.STATE_STARTED]
 
 
 def test_what_nobody_asks_for_does_not_grow() -> None:
     """The operation that has not been asked for the longest is forgotten, and no other."""
     marks = Marks(most=4)
     for number in range(100):
-        marks.add(f"of nobody {number // 2}", number)
-        marks.add("run", number)
-        assert marks.take("run") == [number]
-    marks.add("run", 100)
-    assert marks.take("of nobody 47") == []
-    assert marks.take("of nobody 49") == [98, 99]
-    assert marks.take("run") == [100]
+        marks.tell(f"of nobody {number // 2}", number, is_marked=True)
+        marks.tell("run", number, is_marked=True)
+        assert marks.take("run") == {number: True}
+    marks.tell("run", 100, is_marked=True)
+    assert marks.take("of nobody 47") == {}
+    assert marks.take("of nobody 49") == {98: True, 99: True}
+    assert marks.take("run") == {100: True}
