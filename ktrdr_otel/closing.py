@@ -84,28 +84,28 @@ def close_traces(
     Of the process that `first_for` names we have the credentials, and so do not wait for our turn.
     """
     is_done = True
-    for operation_id in service.traces_owed(due=False):
-        look = service.trace_debt(operation_id)
+    for operation_id in service.traces.owed(due=False):
+        look = service.traces.debt(operation_id)
         exporters = None if look is None else receivers.exporters_for(look)
         if look is None or exporters is None:
             continue  # complete by now, or somebody else's to send: to take the turn would only hold them up
-        debt = service.take_trace(operation_id, first=_process(look.worker) == first_for)
+        debt = service.traces.take(operation_id, first=_process(look.worker) == first_for)
         if debt is None:
             is_done = False  # another process sends it, or it is to be tried later
             continue
         problems = pay(
             debt,
             service.logs(operation_id),
-            service.owed_checkpoints(debt),
+            service.traces.checkpoints(debt),
             exporters,
-            partial(service.spans_arrived, operation_id),
+            partial(service.traces.arrived, operation_id),
         )
         if problems:
-            service.put_off_trace(operation_id, list(problems))
+            service.traces.put_off(operation_id, list(problems))
             outages.failed(operation_id, "; ".join(problems.values()))
             is_done = False
         else:
-            service.trace_complete(operation_id)
+            service.traces.complete(operation_id)
             outages.over(operation_id)
     return is_done
 

@@ -216,9 +216,9 @@ class Observation:
     def _store_trace(self, ledger: ExportQueue, is_complete: bool) -> None:
         with _contained("whether its trace is complete"):
             if is_complete:
-                self._service.trace_complete(self.operation_id)
+                self._service.traces.complete(self.operation_id)
             else:
-                self._service.leave_trace(self.operation_id, ledger)
+                self._service.traces.leave(self.operation_id, ledger)
 
     def _describe(self, status: OperationStatus) -> None:
         progress = self._live.progress()

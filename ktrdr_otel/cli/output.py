@@ -102,7 +102,7 @@ def operations_of(database: str | None, url: str | None) -> Iterator[Operations]
         with service(database) as opened:
             with suppress(StoreError):  # a store that may only be read is looked at all the same
                 opened.reap()
-                if opened.traces_owed():
+                if opened.traces.owed():
                     beside.start("ktrdr_otel.closing", {"database": opened.database_url})
             yield opened
         return

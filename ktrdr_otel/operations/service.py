@@ -20,14 +20,14 @@ from ktrdr_otel.operations.models import (
     OperationStatus,
     Progress,
 )
+from ktrdr_otel.operations.owed_traces import OwedTraces
 from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.stack import StackTaken, py_spy
 from ktrdr_otel.operations.stack import take as take_stack
 from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
-from ktrdr_otel.operations.trace_debts import TraceDebt
-from ktrdr_otel.operations.trace_export import ExportLedger, TraceExport, TraceReceiver
+from ktrdr_otel.operations.trace_export import ExportLedger, TraceExport
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
 from ktrdr_otel.operations.writer import Writer, WriterHealth
 from ktrdr_otel.progress.events import Unit
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 _NO_KEY = 2**62  # after every operation that there can be
 _LOOK_SECONDS = 1.0  # a lease runs out without anyone writing
 _PAGE = 1000
-_OWED_PAGE = 512  # as many spans as one request takes
 
 
 ProgressListener = Callable[[str, Progress], None]
@@ -50,6 +49,7 @@ class OperationsService:
     def __init__(self, store: OperationStore, settings: Settings, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.traces = OwedTraces(store, clock)
         self._listener: ProgressListener | None = None
         self._settings = settings
         self._shutdown_timeout_seconds = settings.shutdown_timeout_seconds
@@ -307,56 +307,9 @@ class OperationsService:
                 reaped.append(judged.operation_id)
         return reaped
 
-    def traces_owed(self, *, due: bool = True) -> Sequence[str]:
-        """Operations whose process can export no more; with `due` those whose trace anybody may complete now."""
-        return self._store.traces_owed(now_ns=self._clock.wall_ns(), due=due)
-
     def trace_export(self, operation_id: str) -> TraceExport | None:
         """How the operation's trace is exported; None where it is not, or where nobody else could."""
         return self._store.trace_export(operation_id)
-
-    def trace_debt(self, operation_id: str) -> TraceDebt | None:
-        """What the operation's trace owes, whoever has the turn to send it; None where it owes nothing."""
-        return self._store.trace_debt(operation_id)
-
-    def take_trace(self, operation_id: str, *, first: bool = False) -> TraceDebt | None:
-        """What the operation's trace owes, if it was this call that got the turn to send it, for a minute.
-
-        Who is `first` waits for no pause, only for a request of somebody else that may be under way.
-        """
-        return self._store.take_trace(operation_id, now_ns=self._clock.wall_ns(), first=first)
-
-    def owed_checkpoints(self, debt: TraceDebt) -> Iterator[Sequence[Checkpoint]]:
-        """Page by page, those whose spans are not known to have arrived: what was open first, then what had ended."""
-        for left_open in (True, False):
-            after = 0
-            while page := self._store.owed_checkpoints(
-                debt.operation.operation_id,
-                debt.confirmed,
-                left_open=left_open,
-                after=after,
-                limit=_OWED_PAGE,
-            ):
-                yield page
-                after = page[-1].sequence
-
-    def spans_arrived(self, operation_id: str, checkpoints: Iterable[Checkpoint]) -> None:
-        """The spans of those checkpoints owe nothing any more; the turn lasts a minute from now."""
-        sequences = [each.sequence for each in checkpoints]
-        self._store.spans_arrived(operation_id, sequences, now_ns=self._clock.wall_ns())
-
-    def put_off_trace(self, operation_id: str, receivers: Sequence[TraceReceiver]) -> None:
-        """Those receivers did not take it, and are owed it still; the pause before the next try doubles with each."""
-        self._store.put_off_trace(operation_id, receivers, now_ns=self._clock.wall_ns())
-
-    def leave_trace(self, operation_id: str, ledger: ExportLedger) -> None:
-        """This process exports no more of the operation's trace, and somebody else has to complete it."""
-        marked = ledger.take_marked(operation_id)
-        self._store.leave_trace(operation_id, confirmed=ledger.confirmed, marked=marked)
-
-    def trace_complete(self, operation_id: str) -> None:
-        """The operation's trace owes nothing any more."""
-        self._store.trace_complete(operation_id)
 
     @property
     def database_url(self) -> str:

@@ -27,7 +27,7 @@ class TraceCloser:
         if self._service.is_in_memory or not (is_urgent or now >= self._next_look):
             return
         self._next_look = now + _LOOK_SECONDS
-        owed = self._service.traces_owed()
+        owed = self._service.traces.owed()
         due = [operation_id for operation_id in owed if now >= self._pauses.get(operation_id, (0.0, 0.0))[0]]
         # What is not due any more is complete, or its next try has been put off by whoever tried.
         self._pauses = {

@@ -125,9 +125,9 @@ class Job:
     def wait_until_nothing_is_owed(self, timeout_seconds: float = 40) -> None:
         """Whatever has been found to be owed has been sent."""
         deadline = time.monotonic() + timeout_seconds
-        while self.service.trace_debt("job") is not None and time.monotonic() < deadline:
+        while self.service.traces.debt("job") is not None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert self.service.trace_debt("job") is None, "something is owed"
+        assert self.service.traces.debt("job") is None, "something is owed"
 
     def look(self) -> str:
         """What the command line says of it, which finds it dead and has its trace completed."""

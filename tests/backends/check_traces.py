@@ -206,7 +206,7 @@ def test_the_trace_of_a_killed_run_is_closed_in_jaeger(backend: Backend) -> None
         process.stdout.close()
         trace_id = service.get("job").trace_id or ""
         until(lambda trace_id=trace_id: is_closed(backend, trace_id), 60)  # type: ignore[misc] # bound now
-        until(lambda service=service: service.trace_debt("job") is None, 60)  # type: ignore[misc] # bound now
+        until(lambda service=service: service.traces.debt("job") is None, 60)  # type: ignore[misc] # bound now
         kept, twice = backend.trace(trace_id)
         shown = kept if backend.mode is LiveMode.SNAPSHOT else fold(kept)
         assert disagreements(shown, backend.mode, retold(service)) == []

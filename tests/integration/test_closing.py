@@ -51,7 +51,7 @@ class Debts:
     @property
     def are_owed(self) -> bool:
         """Whether the run owes anything, whoever has the turn to pay it."""
-        return self.service.trace_debt("one") is not None
+        return self.service.traces.debt("one") is not None
 
     def close(self) -> None:
         """Nothing is open."""
@@ -161,7 +161,7 @@ def test_what_is_not_due_yet_is_waited_for(
     now_ns = debts.service._clock.wall_ns()
     assert debts.store.take_trace("one", now_ns=now_ns) is not None
     debts.store.put_off_trace("one", [at(receiver)], now_ns=now_ns - 14_500_000_000)
-    assert debts.service.traces_owed() == []
+    assert debts.service.traces.owed() == []
     closing.main()
     assert not debts.are_owed
     assert len(receiver.spans) == 2
@@ -174,7 +174,7 @@ def test_without_a_right_of_its_own_it_waits_for_its_turn_and_no_longer_than_it_
     debts.add(at(receiver))
     told(debts, monkeypatch)
     monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.1)
-    assert debts.service.take_trace("one") is not None
+    assert debts.service.traces.take("one") is not None
     closing.main()
     assert debts.are_owed
     assert receiver.spans == []
@@ -222,8 +222,8 @@ def test_the_loopback_of_another_machine_or_container_is_left_to_it(
     """Nothing is sent, no turn is taken and nothing put off: there it is still to be tried at once."""
     debts.add(TraceReceiver(protocol=protocol, endpoint=endpoint), worker=worker)
     assert close_traces(debts.service, Receivers(this_worker()), Outages())  # nothing that could be done here
-    assert debts.service.traces_owed() == ["one"]
-    assert debts.service.take_trace("one") is not None
+    assert debts.service.traces.owed() == ["one"]
+    assert debts.service.traces.take("one") is not None
 
 
 def test_a_name_that_means_the_same_everywhere_is_sent_to_from_anywhere(debts: Debts) -> None:
@@ -231,7 +231,7 @@ def test_a_name_that_means_the_same_everywhere_is_sent_to_from_anywhere(debts: D
     worker = dataclasses.replace(this_worker(), boot_id="another")
     receivers = Receivers(this_worker())
     debts.add(TraceReceiver(protocol="http/protobuf", endpoint="http://jaeger:4318/v1/traces"), worker=worker)
-    debt = debts.service.trace_debt("one")
+    debt = debts.service.traces.debt("one")
     assert debt is not None
     assert receivers.exporters_for(debt) is not None
 
@@ -294,10 +294,10 @@ def test_nothing_is_read_that_nobody_takes(debts: Debts) -> None:
     """A receiver that is away costs one page."""
     away = TraceReceiver(protocol="http/protobuf", endpoint="http://127.0.0.1:9/v1/traces")
     debts.add(away, steps=1200)
-    debt = debts.service.take_trace("one")
+    debt = debts.service.traces.take("one")
     assert debt is not None
     exporter = OtlpHttpExporter(away.endpoint, timeout_seconds=0.2)
-    pages = debts.service.owed_checkpoints(debt)
+    pages = debts.service.traces.checkpoints(debt)
     assert list(pay(debt, (), pages, {away: exporter}, lambda page: None)) == [away]
     assert sum(len(page) for page in pages) == 1200  # all but the first page
 
