@@ -1,6 +1,7 @@
 """How a run can end other than well: cancelled, failed, killed, refused."""
 
 import json
+import shlex
 import signal
 import sqlite3
 import sys
@@ -203,6 +204,53 @@ def test_a_database_that_cannot_be_written_is_one_line(place: Place) -> None:
     arguments = place.train_arguments()
     arguments[arguments.index(str(place.database))] = str(place.folder)
     _is_refused(place, arguments, f"{place.folder}: unable to open database file")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("operations.txt", "operations.txt: cannot be written to: File exists; give a folder by --output"),
+        ("/proc/runs", "/proc/runs: cannot be written to: No such file or directory; give a folder by"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_line(place: Place, output: str, said: str) -> None:
+    """Before hours are spent on a model that cannot be kept; what was there is as it was."""
+    (place.folder / "operations.txt").write_text("mine")
+    arguments = place.train_arguments("--output", str(place.folder / output))
+    _is_refused(place, arguments, said)
+    assert (place.folder / "operations.txt").read_text() == "mine"
+
+
+def test_a_run_does_not_take_the_place_of_anything_else(place: Place) -> None:
+    """An operation called as the folder of its bars would put its model there."""
+    arguments = place.train_arguments("--output", str(place.bars.parent), "--operation-id", place.bars.name)
+    _is_refused(place, arguments, f"{place.bars}: is there already and is no model snapshot")
+    assert (place.bars / "AAPL_1d.csv").exists()
+
+
+def test_an_operation_id_that_cannot_be_shown_is_one_line(place: Place) -> None:
+    """It would stand in tables and URLs."""
+    _is_refused(
+        place, place.train_arguments("--operation-id", "a\nb"), r"operation id 'a\nb': give it 1 to 200"
+    )
+
+
+def test_any_operation_id_stays_inside_the_output(place: Place) -> None:
+    """Its model is in one folder there, and what to type next can be typed."""
+    operation_id = "../../it's out"
+    done = place.run(place.train_arguments("--operation-id", operation_id, epochs=1))
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in (place.folder / "runs").iterdir()] == ["%2E.%2F..%2Fit%27s%20out"]
+    assert {each.name for each in place.folder.iterdir()} <= {
+        "runs",
+        *(f"operations.db{end}" for end in ("", "-wal", "-shm")),
+    }
+    [shown] = [line for line in done.stdout.splitlines() if "operations show" in line]
+    command = shlex.split(shown)
+    assert command[:3] == ["ktrdr-otel", "operations", "show"]
+    told = place.run([*COMMAND, *command[1:]])
+    assert told.returncode == 0, told.stderr
+    assert operation_id in told.stdout
 
 
 def test_an_operation_id_can_be_used_once(place: Place) -> None:
