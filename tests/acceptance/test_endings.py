@@ -1,17 +1,15 @@
-"""How a run can end other than well: cancelled, failed, killed, refused."""
+"""How a run can end other than well: cancelled, failed, killed. How one is refused: `test_bad_input`."""
 
 import json
-import shlex
 import signal
 import sqlite3
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import COMMAND, STRATEGY, Place, until
+from tests.acceptance.conftest import COMMAND, Place, until
 
 # The command line with a loader that fails at the second symbol.
 FAILING = """
@@ -151,126 +149,6 @@ def _seconds(line: dict[str, Any]) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(line["timestamp"]).timestamp()
-
-
-def broken(folder: Path, name: str, text: str) -> Path:
-    """A strategy file with one thing wrong."""
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
-GOOD = STRATEGY.read_text()
-BAD_STRATEGIES = {
-    "unparsable": ("name: [", "not YAML"),
-    "unknown indicator": (GOOD.replace("type: rsi,", "type: rsj,", 1), "did you mean rsi?"),
-    "unknown parameter": (GOOD.replace("period: 7}", "perriod: 7}", 1), "did you mean period?"),
-    "fuzzy set without indicator": (
-        GOOD.replace("indicator: rsi_7", "indicator: rsi_8", 1),
-        "fuzzy_sets.rsi_7.indicator: no indicator 'rsi_8'; did you mean rsi_7?",
-    ),
-    "membership not rising": (
-        GOOD.replace("[0, 20, 45]", "[45, 20, 0]", 1),
-        "fuzzy_sets.rsi_7.oversold: parameters must rise, a <= b <= c, not [45, 20, 0]",
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", sorted(BAD_STRATEGIES))
-def test_a_strategy_that_cannot_be_used_is_one_line(place: Place, fault: str) -> None:
-    """On stderr, exit code 2, before any operation exists."""
-    text, said = BAD_STRATEGIES[fault]
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(STRATEGY))] = str(broken(place.folder, "strategy.yaml", text))
-    _is_refused(place, arguments, said)
-
-
-def test_a_missing_strategy_is_one_line(place: Place) -> None:
-    """With the path."""
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(STRATEGY))] = str(place.folder / "nowhere.yaml")
-    _is_refused(place, arguments, "nowhere.yaml: there is no such file")
-
-
-def test_a_symbol_without_bars_is_one_line(place: Place) -> None:
-    """With what the folder has."""
-    arguments = place.train_arguments()
-    arguments[arguments.index("AAPL,MSFT")] = "AAPL,NOPE"
-    _is_refused(place, arguments, "no 1d bars of NOPE")
-
-
-def test_a_database_that_cannot_be_written_is_one_line(place: Place) -> None:
-    """A folder is no database."""
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(place.database))] = str(place.folder)
-    _is_refused(place, arguments, f"{place.folder}: unable to open database file")
-
-
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        ("operations.txt", "operations.txt: cannot be written to: File exists; give a folder by --output"),
-        ("/proc/runs", "/proc/runs: cannot be written to: No such file or directory; give a folder by"),
-    ],
-)
-def test_an_output_that_cannot_be_written_is_one_line(place: Place, output: str, said: str) -> None:
-    """Before hours are spent on a model that cannot be kept; what was there is as it was."""
-    (place.folder / "operations.txt").write_text("mine")
-    arguments = place.train_arguments("--output", str(place.folder / output))
-    _is_refused(place, arguments, said)
-    assert (place.folder / "operations.txt").read_text() == "mine"
-
-
-def test_a_run_does_not_take_the_place_of_anything_else(place: Place) -> None:
-    """An operation called as the folder of its bars would put its model there."""
-    arguments = place.train_arguments("--output", str(place.bars.parent), "--operation-id", place.bars.name)
-    _is_refused(place, arguments, f"{place.bars}: is there already and is no model snapshot")
-    assert (place.bars / "AAPL_1d.csv").exists()
-
-
-def test_an_operation_id_that_cannot_be_shown_is_one_line(place: Place) -> None:
-    """It would stand in tables and URLs."""
-    _is_refused(
-        place, place.train_arguments("--operation-id", "a\nb"), r"operation id 'a\nb': give it 1 to 200"
-    )
-
-
-def test_any_operation_id_stays_inside_the_output(place: Place) -> None:
-    """Its model is in one folder there, and what to type next can be typed."""
-    operation_id = "../../it's out"
-    done = place.run(place.train_arguments("--operation-id", operation_id, epochs=1))
-    assert done.returncode == 0, done.stderr
-    assert [each.name for each in (place.folder / "runs").iterdir()] == ["%2E.%2F..%2Fit%27s%20out"]
-    assert {each.name for each in place.folder.iterdir()} <= {
-        "runs",
-        *(f"operations.db{end}" for end in ("", "-wal", "-shm")),
-    }
-    [shown] = [line for line in done.stdout.splitlines() if "operations show" in line]
-    command = shlex.split(shown)
-    assert command[:3] == ["ktrdr-otel", "operations", "show"]
-    told = place.run([*COMMAND, *command[1:]])
-    assert told.returncode == 0, told.stderr
-    assert operation_id in told.stdout
-
-
-def test_an_operation_id_can_be_used_once(place: Place) -> None:
-    """The second run with it never begins."""
-    first = place.run(place.train_arguments("--operation-id", "once", epochs=1))
-    assert first.returncode == 0, first.stderr
-    second = place.run(place.train_arguments("--operation-id", "once", epochs=1))
-    assert second.returncode == 2
-    assert second.stderr == "error: operation once exists already; choose another id\n"
-    assert [row["status"] for row in place.operations("list")] == ["completed"]
-
-
-def _is_refused(place: Place, arguments: list[str], said: str) -> None:
-    done = place.run(arguments)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    if place.database.exists():
-        assert place.operations("list") == []
 
 
 FULL = 110_000  # bytes: enough for the schema and the model snapshot, too few for the run's steps
