@@ -3,13 +3,17 @@
 import json
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import COMMAND, Place, until
+from tests.acceptance.conftest import COMMAND, STRATEGY, Place, until
+from tests.acceptance.expected_tree import ExpectedTree
+from tests.acceptance.span_tree import read_tree
 
 # The command line with a loader that fails at the second symbol.
 FAILING = """
@@ -53,10 +57,20 @@ def is_epoch(event: dict[str, Any]) -> bool:
     return bool(event["event"] == "started" and event["progress_type"] == "epoch")
 
 
-def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(place: Place) -> None:
+Failed = tuple[Place, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Failed:
+    """A run whose loader has failed."""
+    place = Place(tmp_path_factory.mktemp("failed"), bars)
+    arguments = place.train_arguments("--operation-id", "failing", "--trace-file", str(place.trace_file))
+    return place, place.run([sys.executable, "-c", FAILING, *arguments[len(COMMAND) :]])
+
+
+def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(failed: Failed) -> None:
     """The last progress, then the error; exit code 1; the operation says where and why."""
-    arguments = place.train_arguments("--operation-id", "failing")
-    done = place.run([sys.executable, "-c", FAILING, *arguments[len(COMMAND) :]])
+    place, done = failed
     assert done.returncode == 1
     assert done.stderr == (
         "Processing MSFT (2/2) [1d] - Loading data\nERROR: Failed to load MSFT: Connection timeout\n"
@@ -71,8 +85,16 @@ def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(place: Place) -> No
         "step": "Processing MSFT (2/2) [1d] - Loading data",
     }
     rows = place.operations("checkpoints", "failing")
-    failed = [row for row in rows if row["status"] == "failed" and row["name"] == "loading_data"]
-    assert [row["error"]["type"] for row in failed] == ["ConnectionError"]
+    loads = [row for row in rows if row["status"] == "failed" and row["name"] == "loading_data"]
+    assert [row["error"]["type"] for row in loads] == ["ConnectionError"]
+
+
+def test_the_trace_of_a_failure_is_whole_and_says_why(failed: Failed) -> None:
+    """From the load to the root each span has the status, `error.type` and the exception; no other has."""
+    expected = ExpectedTree(STRATEGY, "failing", ["AAPL", "MSFT"], epochs=2)
+    why = ("ConnectionError", "Failed to load MSFT: Connection timeout")
+    actual = read_tree(failed[0].trace_file)
+    assert list(actual.rows()) == list(expected.failed_at_the_last_symbol(*why).rows())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
