@@ -113,6 +113,11 @@ def save_snapshot(
     return folder
 
 
+def is_snapshot(folder: Path) -> bool:
+    """Whether the folder looks like a model snapshot, which another one may replace."""
+    return (folder / _FACTS).is_file() and (folder / _WEIGHTS).is_file()
+
+
 def load_snapshot(folder: Path) -> Snapshot:
     """The snapshot of the folder, on the CPU; raises `InputError` if it is not one, or is damaged."""
     try:

@@ -73,7 +73,6 @@ class TrainingPipeline:
         self._strategy = strategy
         self._data = data
         self._epochs = epochs
-        self._epochs = epochs
         self._seed = seed
         self._on_early_stop = on_early_stop or (lambda: None)
         self._indicators = IndicatorEngine()

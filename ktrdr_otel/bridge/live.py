@@ -22,6 +22,7 @@ from ktrdr_otel.operations.models import NewOperation, OperationError, Operation
 from ktrdr_otel.operations.step_row import ENDED, STARTED, TYPE, StepRow
 from ktrdr_otel.progress.estimate import Pace
 from ktrdr_otel.progress.events import Tick, Unit
+from ktrdr_otel.progress.loops import Loops
 from ktrdr_otel.progress.manager import GenericProgressManager
 from ktrdr_otel.progress.messages import describe, sentence
 from ktrdr_otel.progress.plan import PHASE_OF_TYPE, Plan, phase_of
@@ -99,6 +100,7 @@ class LiveOperation:
         self._type = new.operation_type
         self._planned = plan is not None
         self._plan = plan or Plan()
+        self._loops = Loops()  # of an operation without a plan
         self._bridge = TrainingProgressBridge(
             context=None,
             progress_manager=GenericProgressManager(),
@@ -215,6 +217,8 @@ class LiveOperation:
             route_finished(self._bridge, unit)
         if unit.progress_type is not None:
             self._plan.finish(unit.progress_type)
+        if not self._planned:
+            self._loops.ends(unit)
         if not self._planned or self._listeners:
             self._bridge.refresh()
 
@@ -356,9 +360,11 @@ class LiveOperation:
 
         The steps of a training have the seed's own percentages, which need no plan.
         """
-        total = unit.context.get("total") or unit.context.get("total_epochs")
-        if isinstance(total, int) and unit.progress_type is not None and not self._open.is_nested(unit):
-            self._plan.expect(unit.progress_type, total)
+        if unit.progress_type is None or self._open.is_nested(unit):
+            return
+        announced = self._loops.begins(unit)
+        if announced is not None:
+            self._plan.expect(unit.progress_type, announced)
             if unit.progress_type not in PHASE_OF_TYPE:
                 self._bridge.adopt(self._plan)
 

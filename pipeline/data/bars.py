@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.names import SUFFIXES, check_folder_exists, check_name, holdings, the_one
-from pipeline.data.table import read_table, row_name
+from pipeline.data.table import ROW_HINT, read_table, row_name
 from pipeline.errors import InputError
 from pipeline.timeframes import Timeframe
 
@@ -77,7 +77,7 @@ def read_bars(path: Path) -> pd.DataFrame:
 def _refuse(path: Path, bars: pd.DataFrame, wrong: "np.typing.NDArray[np.bool_]", what: str) -> None:
     if wrong.any():
         where = row_name(int(np.argmax(wrong)), pd.DatetimeIndex(bars.index))
-        raise InputError(what, source=path, where=where)
+        raise InputError(what, source=path, where=where, hint=ROW_HINT)
 
 
 def _moment(value: date | str | None, name: str) -> pd.Timestamp | None:

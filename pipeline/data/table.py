@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 # A clock time and, after it, a zone: a date alone or a bare time says nothing about where.
 _ZONED = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:Z|z|UTC|[+-]\d{2}(?::?\d{2})?)$"
 _ZONE_HINT = "write UTC as 2024-01-31T00:00:00Z"
+ROW_HINT = "mend the row or leave it out"
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -114,7 +115,8 @@ def _numbers(path: Path, column: "pd.Series[Any]", index: pd.DatetimeIndex) -> N
     row = int(np.argmin(fine))
     where = row_name(row, index)
     if column.isna().all():
-        raise InputError(f"column {name} has no value in any row", source=path)
-    if pd.isna(column.iloc[row]):
-        raise InputError(f"column {name} has no value", source=path, where=where)
-    raise InputError(f"column {name} is {str(column.iloc[row])!r}, not a number", source=path, where=where)
+        hint = "fill it, or do without this file"
+        raise InputError(f"column {name} has no value in any row", source=path, hint=hint)
+    empty = pd.isna(column.iloc[row])
+    what = "has no value" if empty else f"is {str(column.iloc[row])!r}, not a number"
+    raise InputError(f"column {name} {what}", source=path, where=where, hint=ROW_HINT)

@@ -15,11 +15,13 @@ import typer
 
 from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, observe, semconv
 from ktrdr_otel.display.choose import is_drawable
+from ktrdr_otel.ids import check_operation_id
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import serving
 from pipeline.errors import InputError
+from pipeline.orchestration.run_folder import run_folder
 from pipeline.orchestration.summary import Summary
 from pipeline.strategy import Strategy, load_strategy
 
@@ -61,18 +63,19 @@ class LocalTraining:
     def run(self) -> int:
         """0: the training has completed; 1: it failed; 2: its input cannot be used; 130 or 143: it was stopped."""
         try:
-            strategy = self._check()
+            strategy, folder = self._check()
         except (InputError, KtrdrOtelError) as error:
             typer.echo(f"error: {error}", err=True)
             return USAGE
         # What torch has loaded stays: to walk its half a million objects took the garbage collector 0.2 s in the middle
         # of a run, in whichever thread it came over.
         gc.freeze()
-        return self._train(strategy)
+        return self._train(strategy, folder)
 
-    def _check(self) -> Strategy:
-        """Everything that can be known to be wrong is said before any operation exists."""
+    def _check(self) -> tuple[Strategy, Path]:
+        """The strategy, and the run's folder: whatever can be known to be wrong is said before any operation exists."""
         request = self._request
+        check_operation_id(self._operation_id)
         strategy = load_strategy(request.strategy, symbols=request.symbols, timeframes=request.timeframes)
         for path in strategy.ignored:
             self._say(f"{request.strategy}: {path} is not used")
@@ -82,10 +85,9 @@ class LocalTraining:
         check_bars(strategy, request.data)
         self._say("loading torch (a few seconds)")
         check_training(strategy, request.epochs)
-        request.output.mkdir(parents=True, exist_ok=True)
-        return strategy
+        return strategy, run_folder(request.output, self._operation_id)
 
-    def _train(self, strategy: Strategy) -> int:
+    def _train(self, strategy: Strategy, folder: Path) -> int:
         from pipeline.training_pipeline import TrainingPipeline
 
         request = self._request
@@ -116,7 +118,7 @@ class LocalTraining:
                 ) as observation,
             ):
                 outcome = pipeline.train_strategy(
-                    snapshot_folder=request.output / self._operation_id,
+                    snapshot_folder=folder,
                     operation_id=self._operation_id,
                     trace_id=observation.trace_id,
                 )

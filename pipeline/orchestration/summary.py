@@ -1,5 +1,6 @@
 """What a person wants to know when a training has ended."""
 
+import shlex
 import time
 from pathlib import Path
 
@@ -48,7 +49,10 @@ class Summary:
             f"{name.replace('_', ' ')} {count}" for name, count in outcome.dropped.items() if count
         )
         rows = ", ".join(f"{name} {count}" for name, count in outcome.rows.items())
-        given = f" --database {self._database}" if self._database else ""
+        given = f" --database {shlex.quote(self._database)}" if self._database else ""
+        # What begins like an option has to come after all options.
+        marked = " --" if self._operation_id.startswith("-") else ""
+        named = f"{given}{marked} {shlex.quote(self._operation_id)}"
         early = ", stopped early" if outcome.stopped_early else ""
         return [
             ("operation", self._operation_id),
@@ -65,8 +69,8 @@ class Summary:
             ("record", self._store),
             ("", ""),
             ("", "What to type next:"),
-            ("", f"  ktrdr-otel operations show {self._operation_id}{given}"),
-            ("", f"  ktrdr-otel operations checkpoints {self._operation_id}{given}"),
+            ("", f"  ktrdr-otel operations show{named}"),
+            ("", f"  ktrdr-otel operations checkpoints{named}"),
             ("", f"  ktrdr-otel serve{given}"),
             ("", "  ktrdr-otel drill stall"),
         ]

@@ -1,8 +1,9 @@
-"""How a run can end other than well: cancelled, failed, killed, refused."""
+"""How a run can end other than well: cancelled, failed, killed. How one is refused: `test_bad_input`."""
 
 import json
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import COMMAND, STRATEGY, Place, until
+from tests.acceptance.expected_tree import ExpectedTree
+from tests.acceptance.span_tree import read_tree
 
 # The command line with a loader that fails at the second symbol.
 FAILING = """
@@ -54,10 +57,20 @@ def is_epoch(event: dict[str, Any]) -> bool:
     return bool(event["event"] == "started" and event["progress_type"] == "epoch")
 
 
-def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(place: Place) -> None:
+Failed = tuple[Place, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory, bars: Path) -> Failed:
+    """A run whose loader has failed."""
+    place = Place(tmp_path_factory.mktemp("failed"), bars)
+    arguments = place.train_arguments("--operation-id", "failing", "--trace-file", str(place.trace_file))
+    return place, place.run([sys.executable, "-c", FAILING, *arguments[len(COMMAND) :]])
+
+
+def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(failed: Failed) -> None:
     """The last progress, then the error; exit code 1; the operation says where and why."""
-    arguments = place.train_arguments("--operation-id", "failing")
-    done = place.run([sys.executable, "-c", FAILING, *arguments[len(COMMAND) :]])
+    place, done = failed
     assert done.returncode == 1
     assert done.stderr == (
         "Processing MSFT (2/2) [1d] - Loading data\nERROR: Failed to load MSFT: Connection timeout\n"
@@ -72,8 +85,16 @@ def test_a_failing_loader_leaves_exactly_the_seeds_two_lines(place: Place) -> No
         "step": "Processing MSFT (2/2) [1d] - Loading data",
     }
     rows = place.operations("checkpoints", "failing")
-    failed = [row for row in rows if row["status"] == "failed" and row["name"] == "loading_data"]
-    assert [row["error"]["type"] for row in failed] == ["ConnectionError"]
+    loads = [row for row in rows if row["status"] == "failed" and row["name"] == "loading_data"]
+    assert [row["error"]["type"] for row in loads] == ["ConnectionError"]
+
+
+def test_the_trace_of_a_failure_is_whole_and_says_why(failed: Failed) -> None:
+    """From the load to the root each span has the status, `error.type` and the exception; no other has."""
+    expected = ExpectedTree(STRATEGY, "failing", ["AAPL", "MSFT"], epochs=2)
+    why = ("ConnectionError", "Failed to load MSFT: Connection timeout")
+    actual = read_tree(failed[0].trace_file)
+    assert list(actual.rows()) == list(expected.failed_at_the_last_symbol(*why).rows())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -150,79 +171,6 @@ def _seconds(line: dict[str, Any]) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(line["timestamp"]).timestamp()
-
-
-def broken(folder: Path, name: str, text: str) -> Path:
-    """A strategy file with one thing wrong."""
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
-GOOD = STRATEGY.read_text()
-BAD_STRATEGIES = {
-    "unparsable": ("name: [", "not YAML"),
-    "unknown indicator": (GOOD.replace("type: rsi,", "type: rsj,", 1), "did you mean rsi?"),
-    "unknown parameter": (GOOD.replace("period: 7}", "perriod: 7}", 1), "did you mean period?"),
-    "fuzzy set without indicator": (
-        GOOD.replace("indicator: rsi_7", "indicator: rsi_8", 1),
-        "fuzzy_sets.rsi_7.indicator: no indicator 'rsi_8'; did you mean rsi_7?",
-    ),
-    "membership not rising": (
-        GOOD.replace("[0, 20, 45]", "[45, 20, 0]", 1),
-        "fuzzy_sets.rsi_7.oversold: parameters must rise, a <= b <= c, not [45, 20, 0]",
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", sorted(BAD_STRATEGIES))
-def test_a_strategy_that_cannot_be_used_is_one_line(place: Place, fault: str) -> None:
-    """On stderr, exit code 2, before any operation exists."""
-    text, said = BAD_STRATEGIES[fault]
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(STRATEGY))] = str(broken(place.folder, "strategy.yaml", text))
-    _is_refused(place, arguments, said)
-
-
-def test_a_missing_strategy_is_one_line(place: Place) -> None:
-    """With the path."""
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(STRATEGY))] = str(place.folder / "nowhere.yaml")
-    _is_refused(place, arguments, "nowhere.yaml: there is no such file")
-
-
-def test_a_symbol_without_bars_is_one_line(place: Place) -> None:
-    """With what the folder has."""
-    arguments = place.train_arguments()
-    arguments[arguments.index("AAPL,MSFT")] = "AAPL,NOPE"
-    _is_refused(place, arguments, "no 1d bars of NOPE")
-
-
-def test_a_database_that_cannot_be_written_is_one_line(place: Place) -> None:
-    """A folder is no database."""
-    arguments = place.train_arguments()
-    arguments[arguments.index(str(place.database))] = str(place.folder)
-    _is_refused(place, arguments, f"{place.folder}: unable to open database file")
-
-
-def test_an_operation_id_can_be_used_once(place: Place) -> None:
-    """The second run with it never begins."""
-    first = place.run(place.train_arguments("--operation-id", "once", epochs=1))
-    assert first.returncode == 0, first.stderr
-    second = place.run(place.train_arguments("--operation-id", "once", epochs=1))
-    assert second.returncode == 2
-    assert second.stderr == "error: operation once exists already; choose another id\n"
-    assert [row["status"] for row in place.operations("list")] == ["completed"]
-
-
-def _is_refused(place: Place, arguments: list[str], said: str) -> None:
-    done = place.run(arguments)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    if place.database.exists():
-        assert place.operations("list") == []
 
 
 FULL = 110_000  # bytes: enough for the schema and the model snapshot, too few for the run's steps

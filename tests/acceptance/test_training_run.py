@@ -1,11 +1,12 @@
 """A training from end to end: every planned unit is reported, in the seed's words, as one whole tree of spans."""
 
-import json
 import re
 from collections import Counter
 from typing import Any
 
-from tests.acceptance.conftest import Place
+from tests.acceptance.conftest import STRATEGY, Place
+from tests.acceptance.expected_tree import ExpectedTree
+from tests.acceptance.span_tree import read_tree, spans_of
 
 Finished = tuple[Place, list[dict[str, Any]]]
 
@@ -87,81 +88,12 @@ def test_nothing_is_done_in_silence(finished: Finished) -> None:
             announced = None
 
 
-def spans_of(place: Place) -> list[dict[str, Any]]:
-    """The spans of the trace file, with plain attributes."""
-    spans = []
-    for line in place.trace_file.read_text().splitlines():
-        for resource in json.loads(line)["resourceSpans"]:
-            for scope in resource["scopeSpans"]:
-                spans.extend(scope["spans"])
-    for span in spans:
-        span["plain"] = {each["key"]: next(iter(each["value"].values())) for each in span["attributes"]}
-    return spans
-
-
-def tree(spans: list[dict[str, Any]], parent: str = "") -> list[Any]:
-    """Names below that span, in order of their starts."""
-    below = [span for span in spans if (span.get("parentSpanId") or "") == parent]
-    below.sort(key=lambda span: int(span["startTimeUnixNano"]))
-    return [(span["name"], tree(spans, span["spanId"])) for span in below]
-
-
 def test_the_trace_is_one_whole_tree(finished: Finished) -> None:
-    """Operation > symbol > timeframe > each load, indicator, fuzzy set; then the rest; no orphan."""
-    spans = spans_of(finished[0])
-    [(root, children)] = tree(spans)
-    assert root == "operation"
-    assert [name for name, _ in children] == [
-        "symbol AAPL",
-        "symbol MSFT",
-        "combining_data",
-        "splitting_data",
-        "creating_model",
-        "training",
-        "evaluation",
-    ]
-    for _, below in children[:2]:
-        assert [name for name, _ in below] == [
-            "timeframe 1d",
-            "timeframe 1w",
-            "creating_features",
-            "generating_labels",
-        ]
-        for _, steps in below[:2]:
-            names = [name for name, _ in steps]
-            assert names[0] == "loading_data"
-            assert [name.split()[0] for name in names[1:]] == ["computing_indicator"] * 40 + [
-                "generating_fuzzy"
-            ] * 40
-            assert all(not inner for _, inner in steps)
-    assert [name for name, _ in children[5][1]] == ["epoch", "epoch"]
-    assert len(spans) == sum(PLANNED.values()) + 1 + 2 + 4 + 1
-
-
-def test_spans_carry_the_context_of_their_step(finished: Finished) -> None:
-    """Symbol, timeframe, item with index and total; an epoch its metrics; the root how it all ended."""
-    spans = spans_of(finished[0])
-    rsi = next(span for span in spans if span["name"] == "computing_indicator rsi_14")
-    assert rsi["plain"] == {
-        "ktrdr.operation.id": "finished",
-        "ktrdr.progress.type": "indicator_computation",
-        "ktrdr.step": "computing_indicator",
-        "ktrdr.symbol.name": "AAPL",
-        "ktrdr.symbol.index": "1",
-        "ktrdr.symbol.total": "2",
-        "ktrdr.timeframe": "1d",
-        "ktrdr.item.name": "rsi_14",
-        "ktrdr.item.index": "2",
-        "ktrdr.item.total": "40",
-    }
-    epoch = next(span for span in spans if span["name"] == "epoch")
-    assert {"ktrdr.training.loss", "ktrdr.training.val_loss", "ktrdr.training.learning_rate"} <= epoch[
-        "plain"
-    ].keys()
-    root = next(span for span in spans if span["name"] == "operation")
-    assert root["plain"]["ktrdr.operation.status"] == "completed"
-    assert root["plain"]["ktrdr.progress.ratio"] == 1.0
-    assert all(span["plain"]["ktrdr.operation.id"] == "finished" for span in spans)
+    """Every span with its parent, its order and all its attributes is what the strategy file says, and none beside."""
+    expected = ExpectedTree(STRATEGY, "finished", ["AAPL", "MSFT"], epochs=2).completed()
+    actual = list(read_tree(finished[0].trace_file).rows())
+    assert actual == list(expected.rows())
+    assert len(actual) == sum(PLANNED.values()) + 1 + 2 + 4 + 1  # operation, symbols, timeframes, training
 
 
 def test_the_record_has_every_checkpoint(finished: Finished) -> None:
@@ -169,7 +101,7 @@ def test_the_record_has_every_checkpoint(finished: Finished) -> None:
     place, _ = finished
     rows = place.operations("checkpoints", "finished")
     assert {row["status"] for row in rows} == {"completed"}
-    assert {row["span_id"] for row in rows} == {span["spanId"] for span in spans_of(place)}
+    assert {row["span_id"] for row in rows} == {span["spanId"] for span in spans_of(place.trace_file)}
     assert [row["sequence"] for row in rows] == sorted(row["sequence"] for row in rows)
 
 

@@ -127,24 +127,36 @@ def test_a_range_includes_both_its_ends(tmp_path: Path, start: str, end: str, co
         (row(2, ",1,2,0.5,1,0"), f"row 2: no timestamp; {ZONE_HINT}"),
         (
             row(2, "2024-01-02T00:00:00Z,1,2,0.5,,0"),
-            "row 2 (2024-01-02T00:00:00Z): column close has no value",
+            "row 2 (2024-01-02T00:00:00Z): column close has no value; mend the row or leave it out",
         ),
         (
             row(2, "2024-01-02T00:00:00Z,1,2,0.5,abc,0"),
-            "row 2 (2024-01-02T00:00:00Z): column close is 'abc', not a number",
+            "row 2 (2024-01-02T00:00:00Z): column close is 'abc', not a number; mend the row or leave it out",
         ),
         (
             row(2, "2024-01-02T00:00:00Z,1,inf,0.5,1,0"),
-            "row 2 (2024-01-02T00:00:00Z): column high is 'inf', not a number",
+            "row 2 (2024-01-02T00:00:00Z): column high is 'inf', not a number; mend the row or leave it out",
         ),
         (
             lambda lines: [lines[0], *[",".join([*r.split(",")[:5], ""]) for r in lines[1:]]],
-            "column volume has no value in any row",
+            "column volume has no value in any row; fill it, or do without this file",
         ),
-        (row(1, "2024-01-01T00:00:00Z,1,2,-0.5,1,0"), "row 1 (2024-01-01T00:00:00Z): low is not above 0"),
-        (row(3, "2024-01-03T00:00:00Z,0,2,0.5,1,0"), "row 3 (2024-01-03T00:00:00Z): open is not above 0"),
-        (row(3, "2024-01-03T00:00:00Z,1,2,0.5,1,-1"), "row 3 (2024-01-03T00:00:00Z): volume is negative"),
-        (row(2, "2024-01-02T00:00:00Z,1,0.4,0.5,1,0"), "row 2 (2024-01-02T00:00:00Z): high is below low"),
+        (
+            row(1, "2024-01-01T00:00:00Z,1,2,-0.5,1,0"),
+            "row 1 (2024-01-01T00:00:00Z): low is not above 0; mend the row or leave it out",
+        ),
+        (
+            row(3, "2024-01-03T00:00:00Z,0,2,0.5,1,0"),
+            "row 3 (2024-01-03T00:00:00Z): open is not above 0; mend the row or leave it out",
+        ),
+        (
+            row(3, "2024-01-03T00:00:00Z,1,2,0.5,1,-1"),
+            "row 3 (2024-01-03T00:00:00Z): volume is negative; mend the row or leave it out",
+        ),
+        (
+            row(2, "2024-01-02T00:00:00Z,1,0.4,0.5,1,0"),
+            "row 2 (2024-01-02T00:00:00Z): high is below low; mend the row or leave it out",
+        ),
     ],
 )
 def test_each_fault_in_a_file_is_one_exact_line(tmp_path: Path, edit: Edit, line: str) -> None:

@@ -93,7 +93,10 @@ def test_a_faulty_value_names_its_row(tmp_path: Path) -> None:
     path.write_text("timestamp,value\n2024-01-01T00:00:00Z,4.2\n2024-01-02T00:00:00Z,.\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_external(tmp_path, "fred_DGS2", HOURS, "1h")
-    assert str(caught.value) == f"{path}: row 2 (2024-01-02T00:00:00Z): column value is '.', not a number"
+    assert (
+        str(caught.value)
+        == f"{path}: row 2 (2024-01-02T00:00:00Z): column value is '.', not a number; mend the row or leave it out"
+    )
 
 
 @pytest.mark.parametrize(
