@@ -17,7 +17,7 @@ _PARTS: Final = {
         {"ended_ns": ":ended_ns", "status": "'lost'"}.get(column, column) for column in CHECKPOINT_COLUMNS
     ),
 }
-READING: Final = ("running", "flags")
+READING: Final = ("running", "flags", "place")
 # Every value is a parameter; the parts are our own words.
 _STATEMENTS: Final[dict[str, str]] = {
     "running": "SELECT operation_id FROM operations WHERE {mine}",
@@ -28,6 +28,8 @@ _STATEMENTS: Final[dict[str, str]] = {
         WHERE {mine} AND heartbeat_monotonic_ns < :late_monotonic_ns
     """,
     "stalled": "UPDATE operations SET stalled = :stalled, stall = :stall WHERE {this}",
+    "place": "SELECT message, CAST(context AS TEXT) FROM operations WHERE {this}",
+    "is_in": "UPDATE operations SET message = :message, context = :context WHERE {this}",
     "suspended": "UPDATE operations SET suspended = :suspended WHERE {this}",
     "sample": """
         INSERT INTO samples (operation_key, at_ns, cpu_share, rss_bytes, limit_bytes)

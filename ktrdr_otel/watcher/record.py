@@ -4,11 +4,14 @@ Standard library only for SQLite; psycopg where the store is PostgreSQL.
 """
 
 import importlib
+import json
 import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ktrdr_otel.watcher.place import Place
 
 _BUSY_SECONDS = 5.0
 
@@ -42,6 +45,15 @@ class Record:
     def stalled(self, operation_id: str, *, stalled: bool, stall: str) -> None:
         """The operation stands still, or goes on; the newest stall stays in its record."""
         self._do("stalled", operation_id=operation_id, stalled=stalled, stall=stall)
+
+    def place(self, operation_id: str) -> Place | None:
+        """Where the operation is, by its record; None when it does not run any more."""
+        rows = self._do("place", operation_id=operation_id)
+        return Place(rows[0][0], json.loads(rows[0][1])) if rows else None
+
+    def is_in(self, operation_id: str, place: Place) -> None:
+        """The operation is there now; what it stores of itself when it goes on is newer."""
+        self._do("is_in", operation_id=operation_id, message=place.message, context=json.dumps(place.context))
 
     def suspended(self, operation_id: str, *, suspended: bool) -> None:
         """The process was stopped by a signal, or runs again."""
