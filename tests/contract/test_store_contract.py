@@ -599,6 +599,10 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     [
         ("postgresql+psycopg://me:secret@nowhere/x", "psycopg"),
         ("nonsense://x", "the database URL: cannot be used"),
+        (
+            "mysql://somebody@host/name",
+            "mysql://somebody@host/name: cannot be used; say sqlite:///path, a path, or",
+        ),
         ("/proc/nowhere/operations.db", "/proc/nowhere/operations.db"),
     ],
 )
