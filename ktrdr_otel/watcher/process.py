@@ -48,6 +48,7 @@ class Watcher:
         self._stalled_at: object = None  # the pulse as it stood still
         self._failed_looks = 0  # in a row
         self._is_suspended = False
+        self._suspended_ns = time.monotonic_ns()  # since when, if it is
         self._knows_flags = False
         self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
@@ -196,7 +197,7 @@ class Watcher:
         if seen.moved == moved:
             self._tell_place(seen)
         for operation_id in self._record.running():
-            self._record.stalled(operation_id, stalled=True, stall=json.dumps(stall))
+            self._record.stalled(operation_id, json.dumps(stall))
         # Only now: where the store was busy the next look tries again.
         self._stall, self._stalled_at = stall, moved
 
@@ -238,17 +239,22 @@ class Watcher:
     def _goes_on(self) -> None:
         stall = {**(self._stall or {}), "until": _moment(datetime.now(UTC))}
         for operation_id in self._record.running():
-            self._record.stalled(operation_id, stalled=False, stall=json.dumps(stall))
+            self._record.goes_on(operation_id, json.dumps(stall))
         self._stall = None
         self._loads = self._loads[-1:]
 
     def _suspend(self, seen: Seen, *, is_stopped: bool) -> None:
         suspended = is_stopped or self._silence.is_suspended
         if suspended != self._is_suspended:
-            if is_stopped:
+            now_ns = time.monotonic_ns()
+            if suspended:
                 self._tell_place(seen)
+                self._suspended_ns = now_ns
             for operation_id in self._record.running():
-                self._record.suspended(operation_id, suspended=suspended)
+                if suspended:
+                    self._record.suspended(operation_id)
+                else:
+                    self._record.resumed(operation_id, since_ns=self._suspended_ns, now_ns=now_ns)
             self._is_suspended = suspended
 
     def _cpu_share(self, seconds: float) -> float:

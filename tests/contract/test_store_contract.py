@@ -696,8 +696,8 @@ def test_a_watcher_takes_over_what_a_dead_one_has_said(
         "stack": "Thread 1",
         "moved": pulse.look().moved,
     }
-    record.stalled("one", stalled=True, stall=json.dumps(stall))
-    record.suspended("one", suspended=True)
+    record.stalled("one", json.dumps(stall))
+    record.suspended("one")
     record.close()
     config = {
         **watching_me(store),
