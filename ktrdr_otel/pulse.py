@@ -9,18 +9,20 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import get_ident
 from typing import Any, Final, NamedTuple
 
 from ktrdr_otel import semconv
 
-SIZE: Final = 4096
-_WORDS: Final = struct.Struct("<11q")
+SIZE: Final = 64 * 1024
+_WORDS: Final = struct.Struct("<14q")
 _STARTED, _FINISHED, _TICKED, _ENDED_AT, _STEP_LENGTH, _PLACE_LENGTH, _ACTIVE, _THREAD = range(8)
 _STOPPED, _STOPPED_BEFORE, _STOP_SEEN_AT = range(8, 11)
-_STEP_AT, _PLACE_AT = 128, 2048
-_STEP_ROOM, _PLACE_ROOM = _PLACE_AT - _STEP_AT, SIZE - _PLACE_AT
+_STACKS_ASKED, _STACKS_TOLD, _STACKS_LENGTH = range(11, 14)
+_STEP_AT, _PLACE_AT, _STACKS_AT = 128, 2048, 4096
+_STEP_ROOM, _PLACE_ROOM, _STACKS_ROOM = _PLACE_AT - _STEP_AT, _STACKS_AT - _PLACE_AT, SIZE - _STACKS_AT
+_DEPTHS: Final = (40, 20, 10, 5, 2, 1)  # frames per thread: as many as there is room for
 _BETWEEN: Final = "\x1f"
 _FIELDS = _TYPE, _STEP, _SYMBOL, _TIMEFRAME, _ITEM, _INDEX, _TOTAL, _HOLD = (
     semconv.PROGRESS_TYPE,
@@ -45,7 +47,7 @@ class Seen(NamedTuple):
 
 
 class Pulse:
-    """One page of shared memory, held open by the process that writes it."""
+    """Some shared memory, held open by the process that writes it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -56,7 +58,7 @@ class Pulse:
 
     @classmethod
     def create(cls) -> "Pulse":
-        """A page that no path leads to, not inherited by children."""
+        """Memory that no path leads to, not inherited by children; what is never written takes none."""
         descriptor = os.memfd_create("ktrdr-otel", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, SIZE)
         return cls(descriptor)
@@ -120,6 +122,41 @@ class Pulse:
         words = self._words
         return int(words[_STOPPED] - words[_STOPPED_BEFORE]) if words[_STOP_SEEN_AT] > since_ns else 0
 
+    def ask_for_stacks(self) -> int:
+        """The watcher wants the stacks of all threads, taken by one of them; the number of the question."""
+        self._words[_STACKS_ASKED] += 1
+        return int(self._words[_STACKS_ASKED])
+
+    def wants_stacks(self) -> bool:
+        """Whether the watcher has asked for stacks that nobody has told yet."""
+        return bool(self._words[_STACKS_TOLD] < self._words[_STACKS_ASKED])
+
+    def tell_stacks(self, threads: Sequence[Mapping[str, Any]]) -> None:
+        """The question is answered, with as much of them as there is room for."""
+        words = self._words
+        asked = words[_STACKS_ASKED]
+        for depth in _DEPTHS:
+            cut = [{**thread, "frames": thread["frames"][:depth]} for thread in threads]
+            text = json.dumps(cut).encode()
+            if len(text) <= _STACKS_ROOM:
+                self._bytes[_STACKS_AT : _STACKS_AT + len(text)] = text
+                words[_STACKS_LENGTH] = len(text)
+                break
+        else:
+            words[_STACKS_LENGTH] = 0
+        words[_STACKS_TOLD] = asked
+
+    def stacks_told(self, question: int) -> list[dict[str, Any]] | None:
+        """The answer; None while there is none."""
+        words = self._words
+        if words[_STACKS_TOLD] < question:
+            return None
+        try:
+            told = json.loads(bytes(self._bytes[_STACKS_AT : _STACKS_AT + words[_STACKS_LENGTH]]))
+        except ValueError:  # too much for the room
+            return None
+        return list(told)
+
     def look(self) -> Seen:
         """The pulse now; a text that is being written at this moment is left out."""
         words = self._words
@@ -139,7 +176,7 @@ class Pulse:
         return Seen((started, finished, ticked), step, place, words[_ACTIVE], words[_THREAD])
 
     def close(self) -> None:
-        """The page is given back; whoever else has it open keeps it."""
+        """The memory is given back; whoever else has it open keeps it."""
         self._words.release()
         self._bytes.release()
         self._memory.close()

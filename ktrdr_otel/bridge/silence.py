@@ -9,6 +9,7 @@ from ktrdr_otel.checkpoint import Checkpoint
 from ktrdr_otel.clock import Clock
 from ktrdr_otel.context import ActiveOperation
 from ktrdr_otel.events import add_event
+from ktrdr_otel.operations.own_stacks import own_threads
 from ktrdr_otel.pulse import Pulse
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,12 @@ class Silence:
         return max(self._pulse.stopped_ns - self._stopped_ns, self._pulse.last_stop_ns(since_ns))
 
     def look(self) -> None:
-        """The program's own log says it once while it lasts, where a thread of ours can run."""
+        """The program's own log says it once while it lasts, where a thread of ours can run.
+
+        A watcher that cannot take the stack from outside has it from here.
+        """
+        if self._pulse is not None and self._pulse.wants_stacks():
+            self._pulse.tell_stacks(own_threads())
         now_ns = self._clock.monotonic_ns()
         if self.since_ns != self._seen_since_ns:
             self._seen_since_ns, self._seen_ns, self._looked_ns = self.since_ns, 0, now_ns

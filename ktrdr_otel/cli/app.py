@@ -94,7 +94,7 @@ def _explain(error: TyperException) -> NoReturn:
         sys.exit()
     path = PROGRAM if context is None else context.command_path
     say_error(" ".join(message.split()).rstrip("."), hint=f"see `{path} --help`")
-    sys.exit(USAGE)
+    sys.exit(error.exit_code if error.exit_code > USAGE else USAGE)
 
 
 def _register_others(app: typer.Typer) -> list[str]:

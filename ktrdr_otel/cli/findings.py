@@ -6,12 +6,13 @@ import platform
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
+from ktrdr_otel.cli.finding import Finding
+from ktrdr_otel.cli.watching import watching
 from ktrdr_otel.errors import KtrdrOtelError
 from ktrdr_otel.server.settings import ServerSettings
 from ktrdr_otel.settings import Settings, load_settings
@@ -21,6 +22,8 @@ _EXTRAS: Final = {
     "server": "fastapi",
     "postgresql": "psycopg",
     "dashboards": "grafana_foundation_sdk",
+    "notify": "apprise",
+    "gpu": "pynvml",
     "samples": "bokeh_sampledata",
     "trace-file": "opentelemetry.exporter.otlp.json.file",
 }
@@ -31,16 +34,6 @@ _PREFIX: Final = "KTRDR_OTEL_"
 _PROBE_TIMEOUT_SECONDS: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `advice` where something is wrong or less than it could be."""
-
-    name: str
-    state: Literal["ok", "warning", "error"]
-    what: str
-    advice: str | None = None
-
-
 def examine(database: str | None, otlp_endpoint: str | None) -> list[Finding]:
     """Everything, in the order in which a person wants to read it; what is given outranks the environment."""
     return [
@@ -49,6 +42,7 @@ def examine(database: str | None, otlp_endpoint: str | None) -> list[Finding]:
         *_settings_and_store(database),
         *_open_telemetry(),
         _receiver(otlp_endpoint),
+        *watching(),
         *_open_spans(),
         *(_extra(name, module) for name, module in _EXTRAS.items()),
         _stacks(),

@@ -1,9 +1,11 @@
 """`ktrdr-otel operations`: what runs, what ran, and stopping it."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
 from ktrdr_otel.cli.output import AsJson, Database, Url, fail, operations_of, print_json
 from ktrdr_otel.operations.models import Operation, OperationStatus
@@ -11,6 +13,8 @@ from ktrdr_otel.operations.models import Operation, OperationStatus
 operations = typer.Typer(
     help="What runs, what ran, and stopping it.", no_args_is_help=True, rich_markup_mode=None
 )
+
+UNKNOWN: Final = 3  # exit code of `check` where nobody can say how the operation stands
 
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
 
@@ -126,17 +130,30 @@ def cancel(
             typer.echo(f"operation {operation_id} stops at its next step")
 
 
-@operations.command()
+class Probe(TyperCommand):
+    """A command whose exit code says how an operation stands: wrong arguments are none of these."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """The arguments that are left."""
+        try:
+            return super().parse_args(ctx, args)
+        except TyperException as error:
+            error.exit_code = UNKNOWN
+            raise
+
+
+@operations.command(cls=Probe)
 def check(
     operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
 ) -> None:
     """Say how an operation stands: for systemd, Kubernetes and cron.
 
-    Exit code 0 while it moves or has ended well, 1 when it is stalled, 2 when it has failed or is lost.
+    Exit code 0 while it moves, is suspended, has completed or was cancelled, 1 when it is stalled, 2 when it has failed
+    or is lost; 3 when nobody can say: there is no such operation, the store or server does not answer, wrong arguments.
     """
     from ktrdr_otel.operations.sentence import sentence_of
 
-    with operations_of(database, url) as opened:
+    with operations_of(database, url, code=UNKNOWN) as opened:
         operation = opened.get(operation_id)
     said = sentence_of(operation, datetime.now(UTC))
     if as_json:

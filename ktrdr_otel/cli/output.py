@@ -43,12 +43,12 @@ def fail(what: str, *, hint: str | None = None, code: int = USAGE) -> NoReturn:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Errors that a user can mend are one line on stderr and exit code 2."""
+def told(code: int = USAGE) -> Iterator[None]:
+    """Errors that a user can mend are one line on stderr, and that exit code."""
     try:
         yield
     except KtrdrOtelError as error:
-        fail(str(error))
+        fail(str(error), code=code)
 
 
 class Operations(Protocol):
@@ -96,10 +96,13 @@ class Operations(Protocol):
 
 
 @contextmanager
-def operations_of(database: str | None, url: str | None) -> Iterator[Operations]:
-    """The operations of that server, else of that store, else of the store that the environment names."""
+def operations_of(database: str | None, url: str | None, *, code: int = USAGE) -> Iterator[Operations]:
+    """The operations of that server, else of that store, else of the store that the environment names.
+
+    Where there are none, the program ends with that code.
+    """
     if url is None:
-        with service(database) as opened:
+        with service(database, code=code) as opened:
             with suppress(StoreError):  # a store that may only be read is looked at all the same
                 opened.reap()
                 if opened.traces.owed():
@@ -107,29 +110,30 @@ def operations_of(database: str | None, url: str | None) -> Iterator[Operations]
             yield opened
         return
     if database is not None:
-        fail("--url and --database exclude each other")
+        fail("--url and --database exclude each other", code=code)
     try:
         from ktrdr_otel.cli.remote import RemoteOperations
     except ModuleNotFoundError as error:
-        fail(f"--url needs {error.name}, which is not installed", hint="pip install 'ktrdr-otel[server]'")
+        hint = "pip install 'ktrdr-otel[server]'"
+        fail(f"--url needs {error.name}, which is not installed", hint=hint, code=code)
     if not url.startswith(("http://", "https://")):
-        fail(f"--url {url}: a server's URL begins with http:// or https://")
+        fail(f"--url {url}: a server's URL begins with http:// or https://", code=code)
     remote = RemoteOperations(url, os.environ.get("KTRDR_OTEL_TOKEN") or None)
     try:
-        with told():
+        with told(code):
             yield remote
     finally:
         remote.close()
 
 
 @contextmanager
-def service(database: str | None) -> "Iterator[OperationsService]":
+def service(database: str | None, *, code: int = USAGE) -> "Iterator[OperationsService]":
     """The service of that store, else of the one that the environment names."""
     # Heavy: loaded by the command that needs it, so that `--help` answers at once.
     from ktrdr_otel.runtime import open_service
     from ktrdr_otel.settings import load_settings
 
-    with told():
+    with told(code):
         opened = open_service(load_settings(database=database))
         try:
             yield opened

@@ -7,6 +7,10 @@ from typing import Final, NamedTuple
 from ktrdr_otel.operations.durations import Kind, bucket_of
 
 _SHARE = 0.99
+# How far beyond its 99th percentile a step is slow: what a bucket's width, a busy machine or a look that came late make
+# of a step is no slowness of its own.
+_SLOW_FACTOR: Final = 1.5
+_SLOW_SECONDS: Final = 1.0
 
 
 class Allowance(NamedTuple):
@@ -33,7 +37,8 @@ class Allowances:
         p99 = self.p99_seconds.get(kind)
         if p99 is None:
             return self.unknown
-        return Allowance(max(p99 * self.factor, self.floor_seconds), p99)
+        slow_after_seconds = max(p99 * _SLOW_FACTOR, p99 + _SLOW_SECONDS)
+        return Allowance(max(p99 * self.factor, self.floor_seconds), slow_after_seconds)
 
     @property
     def least_ns(self) -> int:

@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Mapping
+from typing import Final
 
 from ktrdr_otel import semconv
 from ktrdr_otel.operations.step_row import ENDED, ITEM_NAME, STARTED, STEP, TIMEFRAME, TYPE, StepRow
@@ -10,6 +11,9 @@ from ktrdr_otel.progress.events import Unit
 
 Kind = tuple[str, str | None, str | None]  # progress type, item, timeframe
 Cells = dict[tuple[Kind, int], tuple[int, int]]  # units and nanoseconds per kind and bucket
+
+# The type of operations in which things go wrong on purpose: what their steps take says nothing about anybody else's.
+DRILL: Final = "drill"
 
 # A unit of these that has no item is known by its step.
 _STEPS_ARE_ITEMS = frozenset({semconv.PREPROCESSING, semconv.INDICATOR_COMPUTATION, semconv.FUZZY_GENERATION})

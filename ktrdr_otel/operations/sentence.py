@@ -36,7 +36,7 @@ def _running(operation: Operation, now: datetime) -> str:
         seconds = (now - stall.since).total_seconds()
         return f"stalled {max(seconds, 0):.0f} s in {stall.step}: {stall.activity}"
     if operation.slow:
-        return f"slow: {_silence(operation, now)} in {operation.message}, longer than it ever took"
+        return f"slow: {_silence(operation, now)} in {operation.message}, longer than such steps take"
     return f"running, {operation.percentage:.1f} %: {operation.message}"
 
 

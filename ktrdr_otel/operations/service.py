@@ -10,7 +10,7 @@ from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.errors import StoreError
 from ktrdr_otel.operations import lease
 from ktrdr_otel.operations.allowances import Allowances
-from ktrdr_otel.operations.durations import Kind
+from ktrdr_otel.operations.durations import DRILL, Kind
 from ktrdr_otel.operations.logs import LogInbox, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -79,6 +79,7 @@ class OperationsService:
             on_cancel_requested,
             logs=LogInbox() if logs is None else logs,
             ledger=ledger,
+            teaches=new.operation_type != DRILL,
         )
 
     def adopt(self, new: NewOperation) -> None:

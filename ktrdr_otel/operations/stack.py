@@ -1,13 +1,15 @@
 """The stacks of all threads of another process, taken from outside by py-spy. Standard library only.
 
-From outside, because nothing inside can: a native call that holds the interpreter's lock stops every Python thread, and
-faulthandler crashes programs whose threads run while it dumps.
+From outside, because nothing inside always can: a native call that holds the interpreter's lock stops every Python
+thread, and faulthandler crashes programs whose threads run while it dumps. Where there is no py-spy a thread of the
+process itself may tell them, in the same form (`own_stacks`).
 """
 
 import json
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +37,11 @@ class Stacks:
 
     def __init__(self, threads: list[dict[str, Any]]) -> None:
         self._threads = sorted(threads, key=lambda each: (_is_ours(each), not _is_main(each)))
+
+    @classmethod
+    def from_inside(cls, threads: list[dict[str, Any]], runnable: Collection[int]) -> "Stacks":
+        """Told by the process itself; who works, it cannot say: those of the `runnable` ids, as the kernel knows."""
+        return cls([{**thread, "active": thread.get("os_thread_id") in runnable} for thread in threads])
 
     def worker(self, step_thread: int) -> Worker | None:
         """The thread that works, as far as one can say.
@@ -74,7 +81,7 @@ class Stacks:
 def take(py_spy: str | None, pid: int) -> "Stacks | str":
     """The stacks, or why there are none."""
     if py_spy is None:
-        return "no stack: py-spy is not installed (pip install 'ktrdr-otel[stacks]')"
+        return "no stack: py-spy is not installed (extra stacks)"
     why = ""
     for _ in range(_TRIES):
         try:

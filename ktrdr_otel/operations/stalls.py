@@ -11,7 +11,7 @@ class Condition(StrEnum):
     """How a running operation stands."""
 
     MOVING = "moving"
-    SLOW = "slow"  # beyond what such a step has taken so far, inside its allowance: shown, never alerted
+    SLOW = "slow"  # well beyond what such a step has taken so far, inside its allowance: shown, never alerted
     STALLED = "stalled"
     SUSPENDED = "suspended"
 

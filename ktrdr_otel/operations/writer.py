@@ -86,18 +86,20 @@ class Writer:
         *,
         logs: LogInbox,
         ledger: ExportLedger | None = None,
+        teaches: bool = True,
     ) -> None:
         """The operation's heart beats, and what comes into `logs` is stored.
 
-        `on_cancel` hears the reason when somebody wants to stop it. What the `ledger` says of the export of its spans
-        is stored with them.
+        What its steps take counts for later runs if it `teaches`, and completes. `on_cancel` hears the reason when
+        somebody wants to stop it. What the `ledger` says of the export of its spans is stored with them.
         """
         with self._lock:
             self._on_cancel[operation_id] = on_cancel
             self._logs[operation_id] = logs
             if ledger is not None:
                 self._ledgers[operation_id] = (ledger, 0)
-            self._learned[operation_id] = Learned()
+            if teaches:
+                self._learned[operation_id] = Learned()
             self._next_beat_ns = self._clock.monotonic_ns() + self._heartbeat_interval_ns
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ktrdr-otel store", daemon=True)

@@ -26,6 +26,9 @@ from ktrdr_otel.errors import StoreError, StoreUnavailableError
 BUSY_TIMEOUT_SECONDS: Final = 5.0  # how long a statement waits for another process's transaction
 CHANNEL: Final = "ktrdr_otel"  # on which PostgreSQL tells that something was written
 
+_BACKENDS: Final = ("sqlite", "postgresql")
+_POSSIBLE: Final = "cannot be used; say sqlite:///path, a path, or postgresql://user@host/name"
+
 # PostgreSQL hands out sequence numbers before it commits: two writers at once would let a reader, who goes on from the
 # highest that it has seen, miss the rows of the slower one. So writers take turns, as SQLite's do anyway.
 TAKE_TURN = text("SELECT pg_advisory_xact_lock(7305148)")
@@ -96,6 +99,8 @@ class Database:
         self.engine.dispose(close=False)
 
     def _make_engine(self, url: URL) -> Engine:
+        if url.get_backend_name() not in _BACKENDS:
+            raise StoreUnavailableError(self.name, _POSSIBLE)
         if url.get_backend_name() != "sqlite":
             try:
                 return create_engine(url, pool_pre_ping=True)
@@ -159,7 +164,7 @@ def _parse(url: str) -> URL:
         # The text itself is not repeated: it may hold a password.
         raise StoreUnavailableError(
             "the database URL",
-            "cannot be used; say sqlite:///path, a path, or postgresql://user@host/name",
+            _POSSIBLE,
         ) from error
     return parsed
 

@@ -17,7 +17,7 @@ _PARTS: Final = {
         {"ended_ns": ":ended_ns", "status": "'lost'"}.get(column, column) for column in CHECKPOINT_COLUMNS
     ),
 }
-READING: Final = ("running", "flags")
+READING: Final = ("running", "flags", "place")
 # Every value is a parameter; the parts are our own words.
 _STATEMENTS: Final[dict[str, str]] = {
     "running": "SELECT operation_id FROM operations WHERE {mine}",
@@ -27,8 +27,20 @@ _STATEMENTS: Final[dict[str, str]] = {
         UPDATE operations SET heartbeat_ns = :wall_ns, heartbeat_monotonic_ns = :monotonic_ns
         WHERE {mine} AND heartbeat_monotonic_ns < :late_monotonic_ns
     """,
-    "stalled": "UPDATE operations SET stalled = :stalled, stall = :stall WHERE {this}",
-    "suspended": "UPDATE operations SET suspended = :suspended WHERE {this}",
+    "stalled": "UPDATE operations SET stalled = true, stall = :stall WHERE {this}",
+    "goes_on": """
+        UPDATE operations SET stalled = false, stall = :stall, moved_ns = :wall_ns, moved_monotonic_ns = :monotonic_ns
+        WHERE {this}
+    """,
+    "place": "SELECT message, CAST(context AS TEXT) FROM operations WHERE {this}",
+    "is_in": "UPDATE operations SET message = :message, context = :context WHERE {this}",
+    "suspended": "UPDATE operations SET suspended = true WHERE {this}",
+    # Whoever reads judges by when it moved last: what has moved again since is newer.
+    "resumed": """
+        UPDATE operations SET moved_ns = moved_ns + :stopped_ns, moved_monotonic_ns = moved_monotonic_ns + :stopped_ns
+        WHERE {this} AND moved_monotonic_ns <= :since_ns;
+        UPDATE operations SET suspended = false WHERE {this}
+    """,
     "sample": """
         INSERT INTO samples (operation_key, at_ns, cpu_share, rss_bytes, limit_bytes)
         SELECT key, :at_ns, :cpu_share, :rss_bytes, :limit_bytes FROM operations WHERE {this}

@@ -46,6 +46,10 @@ class Process:
         self._oom_file = _oom_events(self._folder)
         self._oom_kills = _oom_kills(self._oom_file)
 
+    def close(self) -> None:
+        """It is watched no longer."""
+        os.close(self._descriptor)
+
     def wait(self, seconds: float) -> bool:
         """Whether it has died within that time."""
         return bool(self._poll.poll(seconds * 1000))

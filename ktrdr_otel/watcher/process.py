@@ -18,9 +18,9 @@ from ktrdr_otel import beside, semconv
 from ktrdr_otel.operations import stack
 from ktrdr_otel.operations.samples import activity
 from ktrdr_otel.operations.stalls import Condition, Silence, judge
-from ktrdr_otel.progress.messages import describe
 from ktrdr_otel.pulse import Pulse, Seen
 from ktrdr_otel.watcher.kernel import Load, Process, memory_limit
+from ktrdr_otel.watcher.place import newer, words
 from ktrdr_otel.watcher.record import Record
 
 _LOOK_SECONDS = 0.25
@@ -28,6 +28,8 @@ _SAMPLE_SECONDS = 5.0
 _IDLE_SECONDS = 2.0  # without an operation, before it goes
 _THREADS_SECONDS = 5.0  # before an allowance is used up, in which threads are looked at
 _MOST_LOOKS = int(_THREADS_SECONDS / _LOOK_SECONDS)
+_INSIDE_SECONDS = 1.0  # for a thread of the process to tell the stacks: it looks 20 times a second
+_INSIDE_LOOK_SECONDS = 0.02
 _TRIES = 20  # to say of what a process died while the store is busy
 
 
@@ -46,6 +48,7 @@ class Watcher:
         self._stalled_at: object = None  # the pulse as it stood still
         self._failed_looks = 0  # in a row
         self._is_suspended = False
+        self._suspended_ns = time.monotonic_ns()  # since when, if it is
         self._knows_flags = False
         self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
@@ -100,7 +103,7 @@ class Watcher:
             self._take_flags_over(seen)
         if self._stall is not None and seen.moved != self._stalled_at:
             self._goes_on()
-        self._suspend(is_stopped=load.is_stopped)
+        self._suspend(seen, is_stopped=load.is_stopped)
         what, allowance, slow_after = self._under_way(seen)
         self._look_at_threads(silent_for, allowance)
         if not load.is_stopped and judge(silent_for, allowance, slow_after) is Condition.STALLED:
@@ -143,9 +146,13 @@ class Watcher:
 
         Only of the thread that works: those that wait for the interpreter's lock wake up all the time.
         """
-        if worker is None or not self._runnable:
+        return 0.0 if worker is None else self._runs(worker.os_thread_id)
+
+    def _runs(self, thread: int) -> float:
+        """Of so much of the time before the stall it would have run."""
+        if not self._runnable:
             return 0.0
-        return sum(worker.os_thread_id in looked for looked in self._runnable) / len(self._runnable)
+        return sum(thread in looked for looked in self._runnable) / len(self._runnable)
 
     def _under_way(self, seen: Seen) -> tuple[str, float, float | None]:
         """Words for the step, its allowance, and after which time it is slow."""
@@ -159,36 +166,65 @@ class Watcher:
             )
         kind = step.get(semconv.PROGRESS_TYPE, "")
         item = step.get(semconv.ITEM_NAME)
-        words = _words(kind, step)
+        what = words(step)
         if semconv.HOLD_ALLOWANCE in step:
-            return words, float(step[semconv.HOLD_ALLOWANCE]), None
+            return what, float(step[semconv.HOLD_ALLOWANCE]), None
         if item is None and kind == semconv.PREPROCESSING:
             item = step.get(semconv.STEP)
         unknown = (self._config["unknown_seconds"], None)
         allowed, slow_after = self._allowances.get((kind, item, step.get(semconv.TIMEFRAME)), unknown)
         # What happens inside a hold may take what the hold may.
-        return words, max(allowed, float((seen.place or {}).get("hold_seconds") or 0)), slow_after
+        return what, max(allowed, float((seen.place or {}).get("hold_seconds") or 0)), slow_after
 
     def _stalled(self, what: str, silent_for: float, moved: object) -> None:
         if self._stall is not None:
             return
         now = datetime.now(UTC)
-        stacks = stack.take(self._config["py_spy"], self._process.pid)
+        stacks = self._stacks()
         worker = None if isinstance(stacks, str) else stacks.worker(self._pulse.look().thread)
         doing = activity(self._cpu_share(silent_for), self._wanted_share(worker))
+        where = stacks if isinstance(stacks, str) else worker.where if worker else None
         stall = {
             "since": _moment(now - timedelta(seconds=silent_for)),
             "until": None,
             "noticed_at": _moment(now),
             "step": what,
-            "activity": f"{doing}, {worker.where}" if worker else doing,
+            "activity": f"{doing}, {where}" if where else doing,
             "stack": stacks if isinstance(stacks, str) else stacks.text(),
             "moved": moved,
         }
+        seen = self._pulse.look()
+        if seen.moved == moved:
+            self._tell_place(seen)
         for operation_id in self._record.running():
-            self._record.stalled(operation_id, stalled=True, stall=json.dumps(stall))
+            self._record.stalled(operation_id, json.dumps(stall))
         # Only now: where the store was busy the next look tries again.
         self._stall, self._stalled_at = stall, moved
+
+    def _stacks(self) -> "stack.Stacks | str":
+        """Of all threads, from outside, else from inside while one of them can run; else why there are none."""
+        stacks = stack.take(self._config["py_spy"], self._process.pid)
+        if not isinstance(stacks, str):
+            return stacks
+        question = self._pulse.ask_for_stacks()
+        deadline = time.monotonic() + _INSIDE_SECONDS
+        while time.monotonic() < deadline and not self._process.wait(_INSIDE_LOOK_SECONDS):
+            if (told := self._pulse.stacks_told(question)) is not None:
+                seen = {thread for looked in self._runnable for thread in looked}
+                return stack.Stacks.from_inside(told, {each for each in seen if self._runs(each) >= 0.5})
+        return f"{stacks}, and none came from inside: the interpreter's lock may be held"
+
+    def _tell_place(self, seen: Seen) -> None:
+        """The record says in which step it is, where the process itself could not say so any more."""
+        running = self._record.running()
+        # Of several operations nobody knows which one began the step.
+        if seen.step is None or len(running) != 1:
+            return
+        [operation_id] = running
+        known = self._record.place(operation_id)
+        place = None if known is None else newer(known, seen.step)
+        if place is not None:
+            self._record.is_in(operation_id, place)
 
     def _take_flags_over(self, seen: Seen) -> None:
         """Those of a watcher that has died are this one's to clear."""
@@ -203,15 +239,22 @@ class Watcher:
     def _goes_on(self) -> None:
         stall = {**(self._stall or {}), "until": _moment(datetime.now(UTC))}
         for operation_id in self._record.running():
-            self._record.stalled(operation_id, stalled=False, stall=json.dumps(stall))
+            self._record.goes_on(operation_id, json.dumps(stall))
         self._stall = None
         self._loads = self._loads[-1:]
 
-    def _suspend(self, *, is_stopped: bool) -> None:
+    def _suspend(self, seen: Seen, *, is_stopped: bool) -> None:
         suspended = is_stopped or self._silence.is_suspended
         if suspended != self._is_suspended:
+            now_ns = time.monotonic_ns()
+            if suspended:
+                self._tell_place(seen)
+                self._suspended_ns = now_ns
             for operation_id in self._record.running():
-                self._record.suspended(operation_id, suspended=suspended)
+                if suspended:
+                    self._record.suspended(operation_id)
+                else:
+                    self._record.resumed(operation_id, since_ns=self._suspended_ns, now_ns=now_ns)
             self._is_suspended = suspended
 
     def _cpu_share(self, seconds: float) -> float:
@@ -226,6 +269,8 @@ class Watcher:
         # The time first: to hear of what it died can take a moment.
         died_at, died_ns = time.monotonic(), time.time_ns()
         reason = self._process.death()
+        with suppress(Exception):  # what matters is that it is lost
+            self._tell_place(self._pulse.look())
         for attempt in range(_TRIES):
             try:
                 for operation_id in self._record.running():
@@ -260,18 +305,6 @@ class Watcher:
             cwd="/",
         ) as started:
             started.communicate(json.dumps(told).encode() + b"\n")
-
-
-def _words(kind: str, step: dict[str, str]) -> str:
-    """The step in the words that the store and the displays have for it, without its symbol's number."""
-    keys = semconv.context_keys(kind)
-    context = {keys[name]: value for name, value in step.items() if name in keys}
-    words = [describe(kind, context).rpartition(" - ")[2]]
-    if semconv.TIMEFRAME in step:
-        words.append(f"[{step[semconv.TIMEFRAME]}]")
-    if semconv.SYMBOL_NAME in step:
-        words.append(step[semconv.SYMBOL_NAME])
-    return " ".join(words)
 
 
 def _moment(moment: datetime) -> str:

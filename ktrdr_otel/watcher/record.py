@@ -4,11 +4,14 @@ Standard library only for SQLite; psycopg where the store is PostgreSQL.
 """
 
 import importlib
+import json
 import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ktrdr_otel.watcher.place import Place
 
 _BUSY_SECONDS = 5.0
 
@@ -39,13 +42,32 @@ class Record:
         now = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
         self._do("beat", **now, late_monotonic_ns=late_monotonic_ns)
 
-    def stalled(self, operation_id: str, *, stalled: bool, stall: str) -> None:
-        """The operation stands still, or goes on; the newest stall stays in its record."""
-        self._do("stalled", operation_id=operation_id, stalled=stalled, stall=stall)
+    def stalled(self, operation_id: str, stall: str) -> None:
+        """The operation stands still."""
+        self._do("stalled", operation_id=operation_id, stall=stall)
 
-    def suspended(self, operation_id: str, *, suspended: bool) -> None:
-        """The process was stopped by a signal, or runs again."""
-        self._do("suspended", operation_id=operation_id, suspended=suspended)
+    def goes_on(self, operation_id: str, stall: str) -> None:
+        """The operation has just moved, also if it has not stored that itself yet; the stall stays in its record."""
+        now = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+        self._do("goes_on", operation_id=operation_id, stall=stall, **now)
+
+    def place(self, operation_id: str) -> Place | None:
+        """Where the operation is, by its record; None when it does not run any more."""
+        rows = self._do("place", operation_id=operation_id)
+        return Place(rows[0][0], json.loads(rows[0][1])) if rows else None
+
+    def is_in(self, operation_id: str, place: Place) -> None:
+        """The operation is there now; what it stores of itself when it goes on is newer."""
+        self._do("is_in", operation_id=operation_id, message=place.message, context=json.dumps(place.context))
+
+    def suspended(self, operation_id: str) -> None:
+        """The process was stopped by a signal."""
+        self._do("suspended", operation_id=operation_id)
+
+    def resumed(self, operation_id: str, *, since_ns: int, now_ns: int) -> None:
+        """It runs again, and the time between, on the monotonic clock, is no silence of the operation's."""
+        stopped_ns = max(now_ns - since_ns, 0)
+        self._do("resumed", operation_id=operation_id, since_ns=since_ns, stopped_ns=stopped_ns)
 
     def sample(
         self, operation_id: str, *, at_ns: int, cpu_share: float, rss_bytes: int, limit_bytes: int | None

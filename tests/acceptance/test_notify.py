@@ -15,7 +15,7 @@ import pytest
 
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.notify import check_notify
-from tests.acceptance.test_watcher import JOB, SHORT
+from tests.acceptance.jobs import JOB, SHORT
 
 
 @pytest.fixture

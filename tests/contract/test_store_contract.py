@@ -668,6 +668,10 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     [
         ("postgresql+psycopg://me:secret@nowhere/x", "psycopg"),
         ("nonsense://x", "the database URL: cannot be used"),
+        (
+            "mysql://somebody@host/name",
+            "mysql://somebody@host/name: cannot be used; say sqlite:///path, a path, or",
+        ),
         ("/proc/nowhere/operations.db", "/proc/nowhere/operations.db"),
     ],
 )
@@ -761,8 +765,8 @@ def test_a_watcher_takes_over_what_a_dead_one_has_said(
         "stack": "Thread 1",
         "moved": pulse.look().moved,
     }
-    record.stalled("one", stalled=True, stall=json.dumps(stall))
-    record.suspended("one", suspended=True)
+    record.stalled("one", json.dumps(stall))
+    record.suspended("one")
     record.close()
     config = {
         **watching_me(store),

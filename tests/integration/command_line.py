@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,16 @@ def ktrdr_otel(
         timeout=60,
         check=False,
     )
+
+
+def interpreter_without_py_spy(folder: Path) -> str:
+    """A Python with all that is installed here, but beside which there is no py-spy; PATH is the caller's."""
+    home = folder / "without-py-spy"
+    venv.create(home, symlinks=True)
+    [packages] = home.glob("lib/python*/site-packages")
+    installed = sysconfig.get_path("purelib")
+    (packages / "all.pth").write_text(f"import site; site.addsitedir({installed!r})\n")
+    return str(home / "bin" / "python")
 
 
 def answer(done: "subprocess.CompletedProcess[str]") -> Any:

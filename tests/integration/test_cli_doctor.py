@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.command_line import answer, ktrdr_otel
+from tests.integration.command_line import answer, interpreter_without_py_spy, ktrdr_otel
 from tests.integration.otlp_receivers import GrpcReceiver, HttpReceiver
 
 
@@ -47,10 +47,37 @@ def test_a_sound_installation_ends_well(database: Path) -> None:
     assert f"database = {database}  (KTRDR_OTEL_DATABASE)" in said
     assert "lease_seconds = 15.0  (default)" in said
     assert f"{database} opens; 0 operations" in said
-    assert {"python", "platform", "setting", "store", "traces", "open spans", "extra"} == {
+    assert {"python", "platform", "setting", "store", "traces", "watcher", "open spans", "extra"} == {
         each["name"] for each in found
     }
     assert all(each["what"] in done.stdout for each in found)
+    extras = {each["what"] for each in found if each["name"] == "extra"}
+    assert {"notify is installed", "gpu is installed", "stacks is installed"} <= extras
+
+
+def test_what_the_watcher_can_do_here_is_tried(database: Path, tmp_path: Path) -> None:
+    """Whether the kernel tells of what a process died, and whether py-spy may look; else what to do."""
+
+    def said(**environment: str) -> dict[str, str | None]:
+        found = answer(ktrdr_otel("doctor", "--json", database=database, environment=environment))
+        return {each["what"]: each["advice"] for each in found if each["name"] == "watcher"}
+
+    here = said()
+    assert "stacks: py-spy takes them from outside, also while the interpreter's lock is held" in here
+    if tuple(int(each) for each in os.uname().release.split(".")[:2]) >= (6, 15):
+        assert "deaths: the kernel tells signal and exit code" in here
+    [off] = said(KTRDR_OTEL_WATCHER="off")
+    assert off.startswith("off: ")
+    done = subprocess.run(
+        [interpreter_without_py_spy(tmp_path), "-m", "ktrdr_otel", "doctor", "--database", str(database)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | {"PATH": "/bin"},
+    )
+    assert "stacks: from inside alone" in done.stdout
+    assert "pip install 'ktrdr-otel[stacks]'" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -235,3 +235,24 @@ def test_a_store_that_cannot_be_opened_is_one_line(given: str, said: str) -> Non
     assert done.returncode == 2
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_probe_that_cannot_look_reports_no_death(database: Path, tmp_path: Path) -> None:
+    """`check` ends with 2 for the failed alone; with 3 where nobody can say, a typo too; one line."""
+    assert ktrdr_otel("operations", "check", "well", database=database).returncode == 0
+    assert ktrdr_otel("operations", "check", "stopped", database=database).returncode == 0
+    assert ktrdr_otel("operations", "check", "broken", database=database).returncode == 2
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ["wel"],
+        ["well", "--database", str(tmp_path / "file" / "operations.db")],
+        ["well", "--url", "http://127.0.0.1:9"],
+        ["well", "--url", "127.0.0.1"],
+        ["well", "--databse", "x"],
+        [],
+    ):
+        done = ktrdr_otel("operations", "check", *arguments, database=database)
+        assert (done.returncode, done.stdout) == (3, ""), arguments
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+    assert ktrdr_otel("operations", "show", "well", "--databse", "x", database=database).returncode == 2

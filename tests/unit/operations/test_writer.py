@@ -10,6 +10,7 @@ import pytest
 
 from ktrdr_otel.clock import SystemClock
 from ktrdr_otel.errors import StoreUnavailableError
+from ktrdr_otel.operations.durations import DRILL
 from ktrdr_otel.operations.logs import Logged, LogInbox
 from ktrdr_otel.operations.models import Ending, NewOperation, OperationStatus, Progress
 from ktrdr_otel.operations.ports import Batch
@@ -176,3 +177,16 @@ def test_steps_that_nobody_listens_to_wait_too(tmp_path: Path) -> None:
     assert service.flush()
     assert service.waiting() == 0
     service.close()
+
+
+def test_what_goes_wrong_on_purpose_teaches_nothing(service: OperationsService) -> None:
+    """A drill that stood still for as long as it was told would else allow real steps as long."""
+    service.begin(replace(NEW, operation_id="drill", operation_type=DRILL), lambda reason: None)
+    for operation_id, span_id, item in (("one", 1, "SMA"), ("drill", 2, "RSI")):
+        context = {"indicator_name": item, "timeframe": "1h"}
+        unit = Unit(
+            operation_id, 1, span_id, None, "computing_indicator", "indicator_computation", context, 1, 1
+        )
+        service.record(unit._replace(ended_ns=10**9))
+        service.end(operation_id, COMPLETED)
+    assert list(service.durations()) == [("indicator_computation", "SMA", "1h")]

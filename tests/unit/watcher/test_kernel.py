@@ -1,5 +1,6 @@
 """What the kernel tells of a process, on real ones."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -75,6 +76,22 @@ def test_a_death_that_nobody_asked_about_has_no_reason() -> None:
     assert seen.wait(5)
     assert seen.death() == f"process {process.pid} is gone, signal unknown"
     process.wait()
+
+
+def test_an_older_kernel_tells_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.13 there is no such call; the death is seen all the same, and what is not known is said."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    monkeypatch.setattr("ktrdr_otel.watcher.kernel.fcntl.ioctl", refuse)
+    for end in (lambda each: each.kill(), lambda each: None):
+        process = sleeping(0.3, 7)
+        seen = watched(process)
+        end(process)
+        assert seen.wait(5)
+        process.wait()
+        assert seen.death() == f"process {process.pid} is gone, signal unknown"
 
 
 def test_a_stopped_process_is_known() -> None:

@@ -1,5 +1,8 @@
 """What a watcher says and stores, of real processes."""
 
+import errno
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr_otel import semconv
 from ktrdr_otel.operations.models import NewOperation, OperationStatus
 from ktrdr_otel.operations.ports import OperationStore
+from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.worker import started_ticks, this_worker
 from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.settings import Settings
@@ -89,6 +94,50 @@ def test_a_death_is_stored_where_the_trace_cannot_be_closed(
     watched.watcher.run()
     assert watched.store.get("one").operation.status is OperationStatus.LOST
     assert capsys.readouterr().err == ""
+
+
+def test_a_death_of_which_the_kernel_tells_nothing_is_stored(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on every Linux before 6.15."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    monkeypatch.setattr("ktrdr_otel.watcher.kernel.fcntl.ioctl", refuse)
+    watched.process.kill()
+    watched.process.wait()
+    watched.watcher.run()
+    lost = watched.store.get("one").operation
+    assert lost.status is OperationStatus.LOST
+    assert lost.lost_reason == f"process {watched.process.pid} is gone, signal unknown"
+
+
+def test_a_step_that_the_process_could_not_store_is_stored_for_it(watched: Watched) -> None:
+    """It is suspended, or lost, in the step in which it was, not in the last one that it has told of."""
+    watched.pulse.begin_step(
+        {
+            semconv.PROGRESS_TYPE: "load",
+            semconv.ITEM_NAME: "MSFT",
+            semconv.ITEM_INDEX: 3,
+            semconv.ITEM_TOTAL: 10,
+        }
+    )
+    looking = threading.Thread(target=watched.watcher.run)
+    looking.start()
+    watched.process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while not watched.store.get("one").operation.suspended:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stopped = watched.store.get("one").operation
+    assert stopped.message == "Load MSFT (3/10)"
+    assert stopped.context == {"item": "MSFT", "index": 3, "total": 10}
+    assert sentence_of(stopped, datetime.now(UTC)).startswith("suspended in Load MSFT (3/10): ")
+    watched.pulse.begin_step({semconv.PROGRESS_TYPE: "load", semconv.ITEM_NAME: "AAPL"})
+    watched.process.kill()
+    looking.join()
+    assert watched.store.get("one").operation.message == "Load AAPL"
 
 
 def test_a_fault_is_said_once_and_so_is_its_end(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
