@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ktrdr_otel.cli.finding import Finding
@@ -16,6 +16,9 @@ from ktrdr_otel.cli.watching import watching
 from ktrdr_otel.errors import KtrdrOtelError
 from ktrdr_otel.server.settings import ServerSettings
 from ktrdr_otel.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ktrdr_otel.operations.trace_export import TraceExport
 
 _EXTRAS: Final = {
     "pipeline": "torch",
@@ -78,7 +81,7 @@ def _settings_and_store(database: str | None) -> Iterator[Finding]:
         value = _shown_database(settings) if name == "database" else getattr(settings, name)
         yield Finding("setting", "ok", f"{name} = {value}  ({source})")
     yield from _unknown_settings()
-    yield _store(settings)
+    yield from _store(settings)
 
 
 def _is_set(variable: str) -> bool:
@@ -106,20 +109,48 @@ def _shown_database(settings: Settings) -> str:
         return "(not shown: it cannot be read, and may hold a password)"
 
 
-def _store(settings: Settings) -> Finding:
+def _store(settings: Settings) -> Iterator[Finding]:
     from ktrdr_otel.runtime import open_service
 
     most = 1000
     try:
         service = open_service(settings)
         try:
-            count = len(service.list(limit=most))
+            found = service.list(limit=most)
+            newest = found[0].operation_id if found else None
+            export = None if newest is None else service.trace_export(newest)
+            owed = len(service.traces.owed(due=False))
             where = service.describe()
         finally:
             service.close()
     except KtrdrOtelError as error:
-        return Finding("store", "error", str(error), "give another --database or KTRDR_OTEL_DATABASE")
-    return Finding("store", "ok", f"{where} opens; {count}{'+' if count == most else ''} operations")
+        yield Finding("store", "error", str(error), "give another --database or KTRDR_OTEL_DATABASE")
+        return
+    yield Finding("store", "ok", f"{where} opens; {len(found)}{'+' if len(found) == most else ''} operations")
+    if newest is not None:
+        yield _newest_run(newest, export)
+    if owed:
+        yield Finding(
+            "traces",
+            "warning",
+            f"{owed} of runs that are over still lack spans in their receivers",
+            "start the receivers: whichever command or server looks at the store next sends them, for a day",
+        )
+
+
+def _newest_run(operation_id: str, export: "TraceExport | None") -> Finding:
+    """How it was exported, whatever program it ran in: what that has set up cannot be seen from here."""
+    from ktrdr_otel.exporters.endpoints import shown
+
+    if export is None:
+        return Finding(
+            "newest run",
+            "ok",
+            f"{operation_id}: exported by a provider of its program's own, or by nobody; open spans are not shown",
+            "such a provider shows them with ktrdr_otel.LiveSpanProcessor(exporter) in place of its batch processor",
+        )
+    where = ", ".join(shown(receiver.endpoint) for receiver in export.receivers)
+    return Finding("newest run", "ok", f"{operation_id}: exported to {where}, open spans: {export.live}")
 
 
 def _open_telemetry() -> Iterator[Finding]:

@@ -103,6 +103,50 @@ def test_who_shows_open_spans_is_said(database: Path, processor: str, said: str)
     assert done.stdout.startswith(said), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("", "job: exported to {url}/v1/traces, open spans: snapshot"),
+        (
+            "trace.set_tracer_provider(TracerProvider())",
+            "job: exported by a provider of its program's own, or by",
+        ),
+    ],
+)
+def test_the_command_says_how_the_newest_run_was_exported(
+    database: Path, receiver: HttpReceiver, setup: str, said: str
+) -> None:
+    """By itself or by its program's provider, which the command cannot see."""
+    program = (
+        "from opentelemetry import trace; from opentelemetry.sdk.trace import TracerProvider;"
+        "from ktrdr_otel import observe\n"
+        f"{setup}\n"
+        "with observe('job', operation_id='job', display='off', live='snapshot'): pass"
+    )
+    told = {"KTRDR_OTEL_DATABASE": str(database), "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, **told})
+    found = answer(ktrdr_otel("doctor", "--json", database=database))
+    [newest] = [each["what"] for each in found if each["name"] == "newest run"]
+    assert newest.startswith(said.format(url=receiver.url))
+
+
+def test_a_trace_that_is_owed_is_said(database: Path) -> None:
+    """Its receiver was away at its end."""
+    program = "from ktrdr_otel import observe\nwith observe('job', display='off'): pass"
+    told = {
+        "KTRDR_OTEL_DATABASE": str(database),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "0.5",
+    }
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env={**os.environ, **told}, capture_output=True
+    )
+    assert (
+        "1 of runs that are over still lack spans in their receivers"
+        in ktrdr_otel("doctor", database=database).stdout
+    )
+
+
 def test_what_is_given_outranks_the_environment(database: Path, tmp_path: Path) -> None:
     """The source of a setting is where it really comes from."""
     other = tmp_path / "other.db"
