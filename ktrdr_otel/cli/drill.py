@@ -21,7 +21,7 @@ logger = logging.getLogger("drill")  # the program's, as far as anyone knows
 _STUCK_SECONDS: Final = 18.0
 _ITEMS: Final = 40
 _ITEM_SECONDS: Final = 0.2
-_SLOW_SECONDS: Final = 2.2  # of an item that took `_ITEM_SECONDS` in the run before
+_SLOW_SECONDS: Final = 4.5  # of an item that took `_ITEM_SECONDS` in the run before
 _FAILED: Final = 1
 _CANCELLED: Final = 130  # as a shell says of a program that Ctrl-C has ended
 # Short allowances, where the environment says none: a drill is over in half a minute.
@@ -29,6 +29,11 @@ _SHORT: Final = {
     "KTRDR_OTEL_STALL_FLOOR_SECONDS": "3",
     "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "3",
     "KTRDR_OTEL_LEASE_SECONDS": "5",
+}
+# Long enough to be looked at while an item is slow.
+_SHORT_OF_SLOW: Final = _SHORT | {
+    "KTRDR_OTEL_STALL_FLOOR_SECONDS": "8",
+    "KTRDR_OTEL_STALL_UNKNOWN_SECONDS": "8",
 }
 
 
@@ -53,7 +58,7 @@ def drill(
     ] = _STUCK_SECONDS,
 ) -> None:
     """Run a job of half a minute that really stalls, hangs, freezes or dies."""
-    for name, value in _SHORT.items():
+    for name, value in (_SHORT_OF_SLOW if kind is Drill.SLOW else _SHORT).items():
         os.environ.setdefault(name, value)
     named = operation_id or f"drill-{kind.value}-{os.getpid()}"
     shown = f" --database {shlex.quote(database)}" if database else ""
@@ -198,7 +203,7 @@ _WHAT: Final = {
     Drill.STALL: "One step will take {seconds:g} s of a busy loop, 3 s are allowed.",
     Drill.GIL: "A native call will hold the interpreter's lock for {seconds:g} s.",
     Drill.WAIT: "One step will wait {seconds:g} s for somebody who does not come.",
-    Drill.SLOW: "Items will take ten times what they took in a run before, none beyond its allowance.",
+    Drill.SLOW: "Items will take much longer than in a run before, none beyond its allowance.",
     Drill.FREEZE: "The process will be stopped by a signal for {seconds:g} s.",
     Drill.KILL: "The process will be killed by SIGKILL in about five seconds.",
     Drill.FAIL: "One step will raise an exception in about four seconds.",

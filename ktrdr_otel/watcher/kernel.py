@@ -55,13 +55,15 @@ class Process:
         return bool(self._poll.poll(seconds * 1000))
 
     def load(self) -> Load | None:
-        """What it does; None when it has just died."""
+        """What it does; None when it has just died, and of what it used nothing is left to see."""
         try:
             stat = (self._folder / "stat").read_bytes()
             rss = int((self._folder / "statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
             return None
         fields = stat[stat.rindex(b")") + 2 :].split()
+        if fields[0] in (b"Z", b"X"):
+            return None
         return Load(fields[0] in (b"T", b"t"), (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND, rss)
 
     def runnable_threads(self) -> set[int]:

@@ -34,9 +34,7 @@ class Drills:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[str, list[Operation]] = {}
 
-    def start(
-        self, kind: str, *, name: str | None = None, python: str = sys.executable, **environment: str
-    ) -> None:
+    def start(self, kind: str, *, name: str | None = None, python: str = sys.executable) -> None:
         """One more runs, in an environment that says nothing of allowances and has no py-spy on its path."""
         name = name or kind
         options = ["--seconds", str(SECONDS), "--operation-id", name, "--database", self.database]
@@ -49,7 +47,7 @@ class Drills:
                 [python, "-m", "ktrdr_otel", "drill", kind, *options],
                 stdout=out,
                 stderr=err,
-                env=kept | {"PATH": "/usr/bin:/bin"} | environment,
+                env=kept | {"PATH": "/usr/bin:/bin"},
             )
         self._seen[name] = []
 
@@ -159,10 +157,8 @@ def test_drills_that_stand_still_are_stalled_where_they_are(drills: Drills, tmp_
 @pytest.mark.timeout(180)
 def test_drills_that_go_on_are_never_stalled(drills: Drills) -> None:
     """Slow items are slow, and will be the next time; a frozen process is suspended in its step, not stalled."""
-    # What is added to an item of 2.2 s by a machine that others use too is no stall of the drill's.
-    longer = dict.fromkeys(("KTRDR_OTEL_STALL_FLOOR_SECONDS", "KTRDR_OTEL_STALL_UNKNOWN_SECONDS"), "6")
-    drills.start("slow", **longer)
-    drills.start("freeze", **longer)
+    drills.start("slow")
+    drills.start("freeze")
     drills.run()
     assert check(drills.database, "slow") == (0, "completed\n")
     for name in ("slow", "freeze"):
@@ -176,7 +172,7 @@ def test_drills_that_go_on_are_never_stalled(drills: Drills) -> None:
     assert list(drills.service.durations()) == [("slow_item", None, None)]
     slow_after_seconds = drills.service.allowances().of(("slow_item", None, None)).slow_after_seconds
     assert slow_after_seconds is not None
-    assert slow_after_seconds < 2.2
+    assert slow_after_seconds < 4
     suspended = [each for each in drills.seen("freeze") if each.suspended]
     assert suspended
     for each in suspended:

@@ -74,6 +74,7 @@ def test_a_death_that_nobody_asked_about_has_no_reason() -> None:
     seen = watched(process)
     os.kill(process.pid, signal.SIGKILL)
     assert seen.wait(5)
+    assert seen.load() is None, "the memory of the dead is none of its own"
     assert seen.death() == f"process {process.pid} is gone, signal unknown"
     process.wait()
 
