@@ -1,4 +1,4 @@
-"""What Prometheus has of us, literally: `golden.txt`, written by hand and read against both faces.
+"""What Prometheus has of us, literally: `golden.txt`, read by people, and held against both faces.
 
 A line is a name as queries have it, type, unit, labels and help. A change there breaks somebody's boards: it
 belongs in the changelog.
