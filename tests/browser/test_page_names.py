@@ -54,7 +54,7 @@ def test_a_name_is_text_wherever_it_stands(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@pytest.mark.parametrize("identity", ["50%", "ä ö", "<b>", "x y?z#w"])
+@pytest.mark.parametrize("identity", ["50%", "ä ö", "<b>", "x y?z#w", "nightly/2026 07"])
 def test_an_id_is_found_by_its_link(
     identity: str, shared: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
 ) -> None:
