@@ -122,7 +122,9 @@ ALLOWANCE: Final = _gauge(
 )
 STALLED: Final = _gauge("ktrdr.operation.stalled", "", "1 while the operation lives and does not move.")
 SUSPENDED: Final = _gauge("ktrdr.operation.suspended", "", "1 while the process is stopped by a signal.")
-SLOW: Final = _gauge("ktrdr.operation.slow", "", "1 while a step takes much longer than such steps took, inside its allowance.")
+SLOW: Final = _gauge(
+    "ktrdr.operation.slow", "", "1 while a step takes much longer than such steps took, inside its allowance."
+)
 REMAINING: Final = _gauge(
     "ktrdr.operation.estimated_remaining", "s", "How long it will still take, where that is known."
 )

@@ -28,6 +28,7 @@ from ktrdr_otel.bridge.log_capture import LogCapture
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.operations.models import CheckpointStatus, OperationStatus
+from ktrdr_otel.operations.owed_traces import OwedTraces
 from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
@@ -343,7 +344,7 @@ def test_a_store_that_hangs_at_the_last_spans_keeps_nobody(
         hanging.set()
         released.wait(30)
 
-    monkeypatch.setattr(OperationsService, "leave_trace", hang)
+    monkeypatch.setattr(OwedTraces, "leave", hang)
     monkeypatch.setenv("KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS", "0.2")
     nobody = "http://127.0.0.1:9"  # a receiver that others could reach later: it is they who are told
     with observe("job", operation_id="job", display="off", database=database, otlp_endpoint=nobody):

@@ -55,10 +55,10 @@ def test_no_step_is_lost_where_nobody_can_say_what_is_owed(
 ) -> None:
     """The store fails at that question, each time."""
 
-    def traces_owed() -> Sequence[str]:
+    def owed() -> Sequence[str]:
         raise StoreUnavailableError("the store", "busy")
 
-    monkeypatch.setattr(service, "traces_owed", traces_owed)
+    monkeypatch.setattr(service.traces, "owed", owed)
     begin(service, "one")
     with following(service) as told:
         service.write(Batch(finished=[unit("one", number) for number in (1, 2)]))
@@ -76,7 +76,7 @@ def test_the_start_of_the_closing_program_holds_nobody_up(
         return go_on.wait(60)
 
     monkeypatch.setattr(beside, "start", start)
-    monkeypatch.setattr(service, "traces_owed", lambda: ["one"])
+    monkeypatch.setattr(service.traces, "owed", lambda: ["one"])
     begin(service, "one")
     try:
         with following(service) as told:
