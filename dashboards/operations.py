@@ -218,6 +218,7 @@ def _used(made: dashboard.Dashboard) -> dashboard.Dashboard:
                     query(share(latest(of.MEMORY), latest(of.MEMORY_LIMIT)), legend(ID)),
                     span=8,
                     limits={ODD: 0.8, BAD: 0.95},
+                    nothing="no process has a limit",
                 )
             ).max(1)
         )

@@ -158,6 +158,7 @@ def bars(
     span: int = 12,
     height: int = HEIGHT,
     limits: Limits | None = None,
+    nothing: str = NOTHING,
 ) -> bargauge.Panel:
     """The values now, side by side."""
     panel = _with(bargauge.Panel(), title, question, unit, [each.instant() for each in queries], span, height)
@@ -166,7 +167,7 @@ def bars(
         .thresholds(_thresholds(limits))
         .text(common.VizTextDisplayOptions().title_size(12).value_size(16))
         .min(0)
-        .no_value(NOTHING)
+        .no_value(nothing)
     )
 
 

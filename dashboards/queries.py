@@ -58,7 +58,7 @@ def ended(selector: str, by: Sequence[str]) -> str:
 
 def share(part: str, whole: str) -> str:
     """How much of the whole; of none there is no share."""
-    return f"{part} / ({whole} > 0)"
+    return f"({part}) / ({whole} > 0)"
 
 
 def number(instrument: Instrument) -> str:

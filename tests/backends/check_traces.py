@@ -101,8 +101,16 @@ def seen(span: dict[str, Any]) -> Seen:
         code,
         status.get("message") or None,
         tuple(event["name"] for event in span.get("events", ())),
-        {each["key"]: next(iter(each["value"].values())) for each in span.get("attributes", ())},
+        {each["key"]: _value(each["value"]) for each in span.get("attributes", ())},
     )
+
+
+def _value(any_value: dict[str, Any]) -> Any:
+    """As OTLP JSON has it: whole numbers are text there."""
+    [(kind, value)] = any_value.items()
+    if kind == "intValue":
+        return int(value)
+    return [_value(each) for each in value.get("values", ())] if kind == "arrayValue" else value
 
 
 def is_open(shown: dict[int, Seen], span_id: int, mode: LiveMode) -> bool:

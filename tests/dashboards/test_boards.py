@@ -65,6 +65,23 @@ def expected(
     run("promtool", "test", "rules", str(written))
 
 
+def test_shares_are_of_what_is_allowed(tmp_path: Path) -> None:
+    """Half of the allowance is used up by silence, a quarter of the limit by memory."""
+    own = f'job="{SERVER_JOB}", instance="a", ktrdr_operation_id="one"'
+    values = {
+        "ktrdr_operation_last_progress_timestamp_seconds": "225x20",  # looked at after four minutes
+        "ktrdr_operation_stall_allowance_seconds": "30x20",
+        "ktrdr_operation_memory_usage_bytes": "256x20",
+        "ktrdr_operation_memory_limit_bytes": "1024x20",
+    }
+    series = [{"series": f"{name}{{{own}}}", "values": told} for name, told in values.items()]
+    answers = {
+        ("operations", "Silence of what is allowed"): 0.5,
+        ("operations", "Memory of what is allowed"): 0.25,
+    }
+    expected(tmp_path, series, SERVER_JOB, answers)
+
+
 def test_what_two_servers_on_one_store_tell_is_counted_once(tmp_path: Path) -> None:
     """Each of them counts every operation."""
     series = [*counted(SERVER_JOB, "a", "one"), *counted(SERVER_JOB, "b", "one")]
