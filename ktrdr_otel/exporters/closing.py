@@ -160,6 +160,8 @@ class _Maker:
         is_marked = span.span_id in self._marked
         if is_marked:
             attributes.setdefault(semconv.SPAN_STATE, semconv.STATE_FINISHED)
+        # The last moment of its microsecond: what is around it has left with its nanoseconds, and began no later.
+        start_ns = span.start_ns // 1000 * 1000 + 999
         record = OwedRecord(
             name=span.name,
             context=_context(span.trace_id, span.span_id),
@@ -168,8 +170,8 @@ class _Maker:
             attributes=attributes,
             events=[Event(event.name, event.attributes, event.at_ns) for event in span.events],
             status=Status(StatusCode.ERROR if span.is_error else StatusCode.UNSET, span.message),
-            start_time=span.start_ns,
-            end_time=span.end_ns,
+            start_time=start_ns,
+            end_time=max(span.end_ns, start_ns),
             instrumentation_scope=self._scope,
         )
         return under_its_marker(record) if is_marked else record

@@ -93,6 +93,7 @@ def seen(span: dict[str, Any]) -> Seen:
     """A span of OTLP JSON."""
     status = span.get("status", {})
     code = {0: "UNSET", 1: "OK", 2: "ERROR"}[status.get("code", 0)]
+    attributes = {each["key"]: _value(each["value"]) for each in span.get("attributes", ())}
     return Seen(
         span["name"],
         int(span["parentSpanId"], 16) if span.get("parentSpanId") else None,
@@ -101,8 +102,13 @@ def seen(span: dict[str, Any]) -> Seen:
         code,
         status.get("message") or None,
         tuple(event["name"] for event in span.get("events", ())),
-        {each["key"]: _value(each["value"]) for each in span.get("attributes", ())},
+        {name: value for name, value in attributes.items() if not _is_of_a_double(name, value)},
     )
+
+
+def _is_of_a_double(name: str, value: Any) -> bool:
+    """Jaeger's own remark that a span came twice, which is counted here."""
+    return name == "@jaeger@warnings" and all(each.startswith("duplicate span IDs") for each in value)
 
 
 def _value(any_value: dict[str, Any]) -> Any:

@@ -290,6 +290,14 @@ def test_what_was_open_comes_first_then_what_had_ended_page_by_page(
     assert [len(spans_of(request)) for request in receiver.requests] == [1, 512, 512, 176]
 
 
+def test_no_span_begins_before_what_is_around_it(debts: Debts, receiver: HttpReceiver) -> None:
+    """The store counts in microseconds; of what has left before the nanoseconds are known."""
+    debts.add(at(receiver), steps=3)
+    assert close(debts)
+    assert {span.start_time_unix_nano % 1000 for span in receiver.spans} == {999}
+    assert all(span.end_time_unix_nano >= span.start_time_unix_nano for span in receiver.spans)
+
+
 def test_nothing_is_read_that_nobody_takes(debts: Debts) -> None:
     """A receiver that is away costs one page."""
     away = TraceReceiver(protocol="http/protobuf", endpoint="http://127.0.0.1:9/v1/traces")
