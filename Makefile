@@ -13,7 +13,6 @@ demo: $(VENV)/.installed
 	@$(BIN)/ktrdr-otel data samples $(RUNS)/bars
 	@$(BIN)/ktrdr-otel train $(STRATEGY) --data $(RUNS)/bars --output $(RUNS) --seed 7 \
 		--database $(RUNS)/operations.db --trace-file $(RUNS)/trace.jsonl
-	@echo "What a run that hangs looks like: $(BIN)/ktrdr-otel drill stall (or gil, wait, slow, freeze, kill, fail)"
 
 test: lint unit
 

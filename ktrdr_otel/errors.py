@@ -52,7 +52,7 @@ class UnknownOperationError(StoreError):
 
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
-        super().__init__(f"no operation {operation_id}; `ktrdr-otel operations list` shows those there are")
+        super().__init__(f"no operation {operation_id}; `operations list` shows those there are")
 
 
 def message_of(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """`observe` and `track`, the front door: a long job becomes an operation with a trace and live progress."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -24,8 +24,9 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
     """The block is an operation: a root span, a record in the store, live state that anyone may ask for.
 
     Works without configuration (an embedded SQLite store, no exporter) and inside an application that has
-    set up OpenTelemetry itself. `plan` tells how many units there will be, which makes the ratio exact;
-    without one it comes from the items' index and total. `display` is `auto` (a terminal or a notebook shows
+    set up OpenTelemetry itself. `plan` tells how many units of which word there will be, which makes the ratio
+    exact: `{"load": 2, "row": 1000}`. Without one it comes from the items' index and total, and is that of the loops
+    that were announced so far. `display` is `auto` (a terminal or a notebook shows
     live progress, elsewhere log records do), `live`, `plain`, `json` or `off`. `exporters` get the trace
     beside those that the environment names, unless the application has a provider of its own. `live` says how spans
     are exported while they are open: `snapshot`, `markers` or `off`.
@@ -46,7 +47,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
         *,
         operation_type: str = "operation",
         operation_id: str | None = None,
-        plan: "Plan | None" = None,
+        plan: "Plan | Mapping[str, int] | None" = None,
         display: str | None = None,
         database: str | None = None,
         notify: str | None = None,
@@ -74,6 +75,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
 
     def __enter__(self) -> "Observation":
         # Everything heavy is loaded here, at the first operation: importing the front door stays cheap.
+        from ktrdr_otel.progress.plan import Plan
         from ktrdr_otel.settings import load_settings
         from ktrdr_otel.wiring import begin
 
@@ -85,7 +87,7 @@ class observe:  # noqa: N801 # reads like the function that it is to its users
             name=self._name,
             operation_type=self._operation_type,
             operation_id=self._operation_id,
-            plan=self._plan,
+            plan=Plan(self._plan) if isinstance(self._plan, Mapping) else self._plan,
             token=self._token,
             otlp_endpoint=self._otlp_endpoint,
             trace_file=self._trace_file,

@@ -77,4 +77,4 @@ def load_settings(**given: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "KTRDR_OTEL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}, not {first['input']!r}") from error
+        raise SettingsError(f"{name}: {first['msg']}, not {first['input']!r}") from None

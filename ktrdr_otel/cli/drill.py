@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
+from ktrdr_otel.cli.command import command
 from ktrdr_otel.cli.output import Database, told
 
 logger = logging.getLogger("drill")  # the program's, as far as anyone knows
@@ -61,12 +61,11 @@ def drill(
     for name, value in (_SHORT_OF_SLOW if kind is Drill.SLOW else _SHORT).items():
         os.environ.setdefault(name, value)
     named = operation_id or f"drill-{kind.value}-{os.getpid()}"
-    shown = f" --database {shlex.quote(database)}" if database else ""
     typer.echo(f"{_WHAT[kind].format(seconds=seconds)} In another terminal:")
-    typer.echo(f"  ktrdr-otel operations watch {named}{shown}")
-    typer.echo(f"  ktrdr-otel operations check {named}{shown}")
+    typer.echo(f"  {command('operations watch', named, database=database)}")
+    typer.echo(f"  {command('operations check', named, database=database)}")
     if kind in (Drill.STALL, Drill.GIL, Drill.WAIT):
-        typer.echo(f"  ktrdr-otel operations stack {named}{shown}")
+        typer.echo(f"  {command('operations stack', named, database=database)}")
     sys.stdout.flush()
     with told():
         if kind is Drill.SLOW:
@@ -74,7 +73,7 @@ def drill(
         code = _run(kind, named, database, seconds)
     if code:
         raise typer.Exit(code)
-    typer.echo(f"operation {named} has completed: ktrdr-otel operations show {named}{shown}")
+    typer.echo(f"operation {named} has completed: {command('operations show', named, database=database)}")
 
 
 def _run(kind: Drill, named: str, database: str | None, seconds: float) -> int:

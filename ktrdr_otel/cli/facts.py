@@ -1,6 +1,5 @@
 """What `ktrdr-otel operations show` says: names and values, for people."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -21,7 +20,7 @@ _WRONG: Final = (OperationStatus.FAILED, OperationStatus.LOST)
 def facts(
     operation: Operation, samples: Sequence[Sample], logs: Sequence[LogLine], now: datetime
 ) -> Iterator[Fact]:
-    """Where it is, how it ended and why, what its process used, and what to type next."""
+    """Where it is, how it ended and why, and what its process used."""
     yield "operation", operation.operation_id
     yield "name", operation.name
     yield "type", operation.operation_type
@@ -47,7 +46,6 @@ def facts(
     yield from _ending(operation)
     if operation.stalled or operation.status in _WRONG:
         yield from _lines("log", [log_text(line) for line in logs])
-    yield "next", f"ktrdr-otel operations {_next(operation, logs)} {shlex.quote(operation.operation_id)}"
 
 
 def log_text(line: LogLine) -> str:
@@ -101,7 +99,7 @@ def _ending(operation: Operation) -> Iterator[Fact]:
         yield "cancelled", operation.cancel_reason
 
 
-def _next(operation: Operation, logs: Sequence[LogLine]) -> str:
+def next_command(operation: Operation, logs: Sequence[LogLine]) -> str:
     if not operation.status.is_terminal:
         return "cancel"
     return "logs" if logs and operation.status in _WRONG else "checkpoints"

@@ -146,8 +146,7 @@ def _newest_run(operation_id: str, export: "TraceExport | None") -> Finding:
         return Finding(
             "newest run",
             "ok",
-            f"{operation_id}: exported by a provider of its program's own, or by nobody; open spans are not shown",
-            "such a provider shows them with ktrdr_otel.LiveSpanProcessor(exporter) in place of its batch processor",
+            f"{operation_id}: sent to no receiver by us; a provider of its program's own may have sent it",
         )
     where = ", ".join(shown(receiver.endpoint) for receiver in export.receivers)
     return Finding("newest run", "ok", f"{operation_id}: exported to {where}, open spans: {export.live}")

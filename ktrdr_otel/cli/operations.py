@@ -56,13 +56,18 @@ def show(
         if as_json:
             print_json(operation_json(operation))
             return
-        from ktrdr_otel.cli.facts import NEWEST_LOGS, facts
+        from ktrdr_otel.cli.command import command
+        from ktrdr_otel.cli.facts import NEWEST_LOGS, facts, next_command
         from ktrdr_otel.display.base import printable
 
         samples = opened.samples(operation_id)
         logs = opened.logs(operation_id, newest=NEWEST_LOGS)
         for name, value in facts(operation, samples, logs, datetime.now(UTC)):
             typer.echo(f"{name:<14}{printable(value)}")
+        following = command(
+            f"operations {next_command(operation, logs)}", operation_id, database=database, url=url
+        )
+        typer.echo(f"{'next':<14}{printable(following)}")
 
 
 @operations.command()

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
@@ -102,6 +103,7 @@ def operations_of(database: str | None, url: str | None, *, code: int = USAGE) -
     Where there are none, the program ends with that code.
     """
     if url is None:
+        _must_exist(database, code)
         with service(database, code=code) as opened:
             with suppress(StoreError):  # a store that may only be read is looked at all the same
                 opened.reap()
@@ -124,6 +126,13 @@ def operations_of(database: str | None, url: str | None, *, code: int = USAGE) -
             yield remote
     finally:
         remote.close()
+
+
+def _must_exist(database: str | None, code: int) -> None:
+    """To look at a store that was named and is not there would make one."""
+    if database is not None and "://" not in database and not Path(database).expanduser().is_file():
+        what = "is a folder" if Path(database).expanduser().is_dir() else "there is no such file"
+        fail(f"{database}: {what}", code=code)
 
 
 @contextmanager

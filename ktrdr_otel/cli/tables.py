@@ -14,8 +14,9 @@ from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
 from ktrdr_otel.operations.sentence import sentence_of
 
 _UNCUT = 100_000  # columns, where a program reads: it gets every name whole
-_NARROW = 90
+_NARROW = 110
 _LONGEST_ID = 40
+_LONGEST_NAME = 24
 
 
 def operations_table(found: Sequence[Operation]) -> None:
@@ -29,6 +30,8 @@ def operations_table(found: Sequence[Operation]) -> None:
     if roomy:
         table.add_column("started (UTC)", no_wrap=True)
     table.add_column("took", no_wrap=True, justify="right")
+    if roomy:
+        table.add_column("name", no_wrap=True, max_width=_LONGEST_NAME if console.is_terminal else None)
     _add_text_column(table, "at")
     now = datetime.now(UTC)
     for operation in found:
@@ -40,6 +43,7 @@ def operations_table(found: Sequence[Operation]) -> None:
             f"{operation.percentage:.1f}",
             *([started] if roomy else []),
             seconds_text(max(took.total_seconds(), 0.0)),
+            *([Text(printable(operation.name))] if roomy else []),
             Text(printable(_at(operation, now))),
         )
     console.print(table)

@@ -1,11 +1,11 @@
 """What a person wants to know when a training has ended."""
 
-import shlex
 import time
 from pathlib import Path
 
 import typer
 
+from ktrdr_otel.cli.command import command
 from ktrdr_otel.display.base import seconds_text
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.progress.messages import sentence
@@ -49,10 +49,7 @@ class Summary:
             f"{name.replace('_', ' ')} {count}" for name, count in outcome.dropped.items() if count
         )
         rows = ", ".join(f"{name} {count}" for name, count in outcome.rows.items())
-        given = f" --database {shlex.quote(self._database)}" if self._database else ""
-        # What begins like an option has to come after all options.
-        marked = " --" if self._operation_id.startswith("-") else ""
-        named = f"{given}{marked} {shlex.quote(self._operation_id)}"
+        store, named = self._database, self._operation_id
         early = ", stopped early" if outcome.stopped_early else ""
         return [
             ("operation", self._operation_id),
@@ -69,10 +66,10 @@ class Summary:
             ("record", self._store),
             ("", ""),
             ("", "What to type next:"),
-            ("", f"  ktrdr-otel operations show{named}"),
-            ("", f"  ktrdr-otel operations checkpoints{named}"),
-            ("", f"  ktrdr-otel serve{given}"),
-            ("", "  ktrdr-otel drill stall"),
+            ("", f"  {command('operations show', named, database=store)}"),
+            ("", f"  {command('trace show', named, database=store)}"),
+            ("", f"  {command('serve', database=store)}"),
+            ("", f"  {command('drill stall')}"),
         ]
 
     def _silence(self) -> str:

@@ -2,14 +2,18 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import unicodedata
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ktrdr_otel.runtime import open_service
+from ktrdr_otel.settings import load_settings
 from tests.integration.command_line import answer, ktrdr_otel
 from tests.integration.terminal import Screen, run_in_terminal
 
@@ -64,11 +68,29 @@ def test_list_takes_a_status_a_limit_and_another_store(database: Path, tmp_path:
     newest = answer(
         ktrdr_otel("operations", "list", "--json", "--limit", "1", "--database", f"sqlite:///{database}")
     )
-    empty = ktrdr_otel("operations", "list", "--database", str(tmp_path / "empty.db"), database=database)
+    with closing(open_service(load_settings(database=str(tmp_path / "empty.db")))) as opened:
+        opened.list()
+        empty = ktrdr_otel("operations", "list", "--database", str(tmp_path / "empty.db"), database=database)
 
     assert [each["operation_id"] for each in failed] == ["broken"]
     assert [each["operation_id"] for each in newest] == ["stopped"]
     assert empty.stdout == f"no operations in {tmp_path / 'empty.db'}\n"
+
+
+def test_a_store_that_was_named_and_is_not_there_is_not_made(database: Path, tmp_path: Path) -> None:
+    """Whoever only looks is told, in one line, and leaves nothing."""
+    missing = tmp_path / "mistyped.db"
+    for given, why in ((missing, "there is no such file"), (tmp_path, "is a folder")):
+        done = ktrdr_otel("operations", "list", "--database", str(given), database=database)
+        assert (done.returncode, done.stderr) == (2, f"error: {given}: {why}\n")
+    assert not missing.exists()
+
+
+def test_what_to_type_next_names_the_same_store(database: Path) -> None:
+    """It can be typed as it stands."""
+    shown = ktrdr_otel("operations", "show", "well", "--database", str(database)).stdout
+    [following] = [line[14:] for line in shown.splitlines() if line.startswith("next")]
+    assert ktrdr_otel(*shlex.split(following)[1:]).returncode == 0
 
 
 def test_a_table_in_a_pipe_is_whole_and_without_escape_codes(database: Path) -> None:
