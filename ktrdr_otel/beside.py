@@ -12,11 +12,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, Final
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
+# It is nobody's child before it has imported anything: whoever starts it waits for an interpreter, not for a program.
+_BOOT: Final = """
+import os, runpy, sys
+if hasattr(os, "fork") and os.fork(): os._exit(0)
+runpy.run_module(sys.argv[1], run_name="__main__")
+"""
 _LONGEST_LINE = 4096  # bytes
 
 
@@ -24,7 +30,7 @@ def start(module: str, config: Mapping[str, Any]) -> bool:
     """Whether the module runs as a process of its own; a fault is logged and reaches nobody."""
     try:
         started = subprocess.Popen(  # noqa: S603 # our own interpreter, our own program
-            [sys.executable, "-m", module],
+            call(sys.executable, module),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -35,12 +41,17 @@ def start(module: str, config: Mapping[str, Any]) -> bool:
         hear(started.stderr, module)
         with started.stdin:
             started.stdin.write(json.dumps(config).encode() + b"\n")
-        # It forks and ends at once, so that it is no child of whoever waits for their own.
+        # It forks and ends at once: an application may wait for children of its own.
         started.wait(_ANSWER_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("%s could not be started: %s", module, error)
         return False
     return True
+
+
+def call(python: str, module: str) -> list[str]:
+    """The arguments with which the module runs as nobody's child."""
+    return [python, "-c", _BOOT, module]
 
 
 def hear(lines: IO[bytes], who: str) -> None:
@@ -55,11 +66,9 @@ def _log_all(lines: IO[bytes], who: str) -> None:
 
 
 def told() -> dict[str, Any]:
-    """In such a program: what it was told. From now on it is nobody's child."""
+    """In such a program: what it was told."""
     speak_to_whoever_listens()
     config: dict[str, Any] = json.loads(sys.stdin.readline())
-    if hasattr(os, "fork") and os.fork():
-        os._exit(0)
     return config
 
 

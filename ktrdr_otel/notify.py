@@ -6,7 +6,7 @@ told through its standard input what to follow and where to send.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Final
@@ -52,10 +52,15 @@ class News:
 class Outbox:
     """Sends messages one after the other; whoever hands them in never waits."""
 
-    def __init__(self, urls: str) -> None:
-        """The URLs have been checked by `check_notify`."""
+    def __init__(
+        self, urls: str, on_failure: Callable[[str, str], None] = lambda _operation, _why: None
+    ) -> None:
+        """The URLs have been checked by `check_notify`; what is not taken is logged, and told to `on_failure`."""
         import apprise
 
+        self._on_failure = on_failure
+        self._reasons = _Reasons()
+        logging.getLogger("apprise").addHandler(self._reasons)
         self._apprise = apprise.Apprise()
         for url in urls.split():
             self._apprise.add(url)
@@ -78,13 +83,33 @@ class Outbox:
     def _run(self) -> None:
         while (message := self._waiting.get()) is not None:
             operation_id, sentence = message
+            self._reasons.newest = "no reason was given"
             try:
                 sent = self._apprise.notify(title=f"ktrdr-otel: {operation_id}", body=sentence)
             except Exception:
                 faults.report(logger, "a message about %s could not be sent", operation_id)
             else:
                 if not sent:
-                    logger.warning("a message about %s was not taken", operation_id)
+                    self._failed(operation_id)
+
+    def _failed(self, operation_id: str) -> None:
+        why = f"the message was not taken: {self._reasons.newest}"
+        logger.warning("operation %s: %s", operation_id, why)
+        try:
+            self._on_failure(operation_id, why)
+        except Exception:
+            faults.report(logger, "that a message about %s failed could not be stored", operation_id)
+
+
+class _Reasons(logging.Handler):
+    """Apprise says in its log why, and in its answer only that."""
+
+    newest = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Of several the last is about the last receiver that failed."""
+        if record.levelno >= logging.WARNING:
+            self.newest = record.getMessage()
 
 
 def check_notify(urls: str) -> None:

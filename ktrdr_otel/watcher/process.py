@@ -296,7 +296,7 @@ class Watcher:
         mine = {name: self._config[name] for name in ("boot_id", "pid", "started_ticks")}
         told = {**closing["told"], "first_for": mine}
         with subprocess.Popen(  # noqa: S603 # our own interpreter, our own program
-            [closing["python"], "-m", "ktrdr_otel.closing"],
+            beside.call(closing["python"], "ktrdr_otel.closing"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

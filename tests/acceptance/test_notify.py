@@ -15,6 +15,8 @@ import pytest
 
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.notify import check_notify
+from ktrdr_otel.runtime import open_service
+from ktrdr_otel.settings import load_settings
 from tests.acceptance.jobs import JOB, SHORT
 
 
@@ -85,7 +87,7 @@ def test_a_killed_run_is_told(tmp_path: Path, receiver: tuple[str, list[str]]) -
 
 
 def test_a_dead_receiver_delays_nothing(tmp_path: Path) -> None:
-    """Nobody listens there; the run does not notice."""
+    """Nobody listens there; the run does not notice, and its record says which message was not taken and why."""
     done = subprocess.run(
         [sys.executable, "-c", JOB, str(tmp_path / "o.db"), "slowly", "1"],
         env={**os.environ, **SHORT, "KTRDR_OTEL_NOTIFY": "json://127.0.0.1:1/"},
@@ -96,6 +98,13 @@ def test_a_dead_receiver_delays_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert float(done.stdout.split()[-3]) < 5.4 + 4
+    service = open_service(load_settings(database=str(tmp_path / "o.db")))
+    deadline = time.monotonic() + 20
+    while not (told := [each for each in service.logs("job") if each.logger == "ktrdr_otel.notify"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    service.close()
+    assert told[0].message.startswith("the message was not taken: A Connection error occurred")
 
 
 def test_a_url_that_cannot_be_used_is_said_without_being_repeated() -> None:
