@@ -47,7 +47,9 @@ class PlainLines:
     ) -> None:
         """Says how it ended, and what broke it."""
         self._pace.flush()
-        why = "" if error is None else f": {error.type}: {error.message}"
+        why = "" if error is None else f": {error.message}"
+        if error is not None and error.type != status.value:  # one that is lost has no other word for it
+            why = f": {error.type}{why}"
         self._outlet.line(
             f"{progress.percentage:5.1f} %  operation {printable(operation_id)} {status.value}{printable(why)}"
         )

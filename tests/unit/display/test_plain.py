@@ -42,6 +42,20 @@ def test_a_run_reads_as_percent_and_message() -> None:
     ]
 
 
+def test_what_is_lost_is_said_once() -> None:
+    """The status is the word for it; what broke a run that failed has a name of its own."""
+    stream = io.StringIO()
+    plain = PlainLines(stream)
+    for status, kind in ((OperationStatus.LOST, "lost"), (OperationStatus.FAILED, "ValueError")):
+        error = OperationError(type=kind, message="why", step=None)
+        plain.status_changed("training-1", status, progress("", 45), error)
+
+    assert lines_of(stream) == [
+        " 45.0 %  operation training-1 lost: why",
+        " 45.0 %  operation training-1 failed: ValueError: why",
+    ]
+
+
 def test_a_fast_run_has_ten_lines_a_second_and_the_last_of_each_kind() -> None:
     """Of 3,000 units in a second that alternate between three kinds, only a few are said, and the last ones."""
     clock, stream = HandClock(), io.StringIO()
