@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from ktrdr_otel.display.base import printable, seconds_text
+from ktrdr_otel.display.base import held_allowance, printable, seconds_text
 from ktrdr_otel.display.outlet import LineOutlet
 from ktrdr_otel.display.pace import Pace, Scope
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
@@ -34,7 +34,7 @@ class PlainLines:
     def unit_started(self, unit: Unit, progress: Progress) -> None:
         """Says where the work is."""
         if unit.progress_type is not None:
-            self._say(unit, progress, _left(progress))
+            self._say(unit, progress, _allowed(unit) or _left(progress))
 
     def unit_finished(self, unit: Unit, progress: Progress) -> None:
         """Says an epoch's metrics; other ends are seen in the next start."""
@@ -71,9 +71,8 @@ class PlainLines:
 
     def _say(self, unit: Unit, progress: Progress, rest: str) -> None:
         if self._waiting_tick is not None and _goes_on(self._waiting_tick[0]):
-            self._waiting_tick = (
-                None  # a unit inside its loop: older than what is said now, and not its last turn
-            )
+            # The unit is inside of its loop: the turn is older than what is said now, and not the last one.
+            self._waiting_tick = None
         self._tell_waiting_tick()
         self._scope = (str(unit.context.get("symbol")), str(unit.context.get("timeframe")))
         self._pace.line(str(unit.progress_type), self._scope, _place(progress) + printable(rest))
@@ -91,6 +90,11 @@ def _goes_on(tick: Tick) -> bool:
 
 def _place(progress: Progress) -> str:
     return f"{progress.percentage:5.1f} %  {printable(progress.message)}"
+
+
+def _allowed(unit: Unit) -> str:
+    allowed = held_allowance(unit.progress_type, unit.context)
+    return "" if allowed is None else f"  ({seconds_text(allowed)} allowed)"
 
 
 def _left(progress: Progress) -> str:

@@ -10,6 +10,7 @@ from tests.unit.display.builders import (
     container,
     epoch,
     finished,
+    hold,
     indicator,
     progress,
     tick,
@@ -54,6 +55,14 @@ def test_what_is_lost_is_said_once() -> None:
         " 45.0 %  operation training-1 lost: why",
         " 45.0 %  operation training-1 failed: ValueError: why",
     ]
+
+
+def test_a_hold_says_what_is_allowed() -> None:
+    """What is left of other work says nothing of a wait."""
+    stream = io.StringIO()
+    PlainLines(stream).unit_started(hold(), progress("the broker", estimated_remaining_seconds=0.0))
+
+    assert lines_of(stream) == [" 10.0 %  the broker  (1 min 0 s allowed)"]
 
 
 def test_a_fast_run_has_ten_lines_a_second_and_the_last_of_each_kind() -> None:
