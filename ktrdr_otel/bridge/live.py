@@ -353,7 +353,10 @@ class LiveOperation:
     def _remaining_seconds(self) -> float | None:
         if self._status.is_terminal or not self._bridge.has_plan:
             return None
-        return self._pace.remaining_seconds(self._plan.remaining())
+        remaining = self._plan.remaining()
+        if not self._planned and not remaining:
+            return None  # all that was announced is done: what comes now nobody has announced
+        return self._pace.remaining_seconds(remaining)
 
     def _widen_plan(self, unit: Unit) -> None:
         """Without a plan the outermost counted units make one; those inside them count nothing.

@@ -1,6 +1,7 @@
 """`ktrdr-otel operations watch`: an operation of any process or machine, with the display that `train` has."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -22,6 +23,7 @@ from ktrdr_otel.operations.models import (
 from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.stored_unit import unit_of
 from ktrdr_otel.progress.events import Unit
+from ktrdr_otel.progress.messages import describe
 
 if TYPE_CHECKING:
     from ktrdr_otel.cli.output import Operations
@@ -47,9 +49,11 @@ def watch(opened: "Operations", operation_id: str | None, kind: DisplayKind) -> 
             display.has_run_for((datetime.now(UTC) - first.started_at).total_seconds())
         for news in opened.follow(first.operation_id):
             if isinstance(news, Checkpoint):
-                display.unit_finished(unit_of(news), _progress(latest))
+                _tell_step(display, news, first, latest)
             else:
                 latest = news
+                if news.status.is_terminal:
+                    continue  # said below, once; and one that has ended does not move again
                 said = _say_how_it_stands(display, news, said)
                 display.unit_started(_present(news), _progress(news))
         display.status_changed(latest.operation_id, latest.status, _progress(latest), _error(latest))
@@ -92,6 +96,20 @@ def _say_how_it_stands(display: "Display", operation: Operation, said: str) -> s
     elif sentence.partition(" ")[0] != said.partition(" ")[0]:
         typer.echo(printable(sentence) if sentence else "it moves again")
     return sentence
+
+
+def _tell_step(display: "Display", step: Checkpoint, first: Operation, latest: Operation) -> None:
+    """The step has ended: in a picture it is among the last ones, as a line it has its own words.
+
+    What had ended by the `first` look is no line: the operation is not there any more.
+    """
+    unit, progress = unit_of(step), _progress(latest)
+    if isinstance(display, OperationPanel):
+        display.unit_finished(unit, progress)
+        return
+    looked = first.ended_at or first.last_progress_at
+    if looked is None or step.ended_at is None or step.ended_at > looked:
+        display.unit_finished(unit, replace(progress, message=describe(unit.progress_type, unit.context)))
 
 
 def _present(operation: Operation) -> Unit:

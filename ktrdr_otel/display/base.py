@@ -1,8 +1,10 @@
 """What every display hears, and how it writes what comes from outside."""
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Protocol
 
+from ktrdr_otel import semconv
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.progress.events import Tick, Unit
 
@@ -63,6 +65,12 @@ def seconds_text(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def held_allowance(progress_type: object, context: Mapping[str, object]) -> float | None:
+    """Seconds that a hold may take; None of anything else."""
+    allowed = context.get("allowance_seconds") if progress_type == semconv.HOLD else None
+    return float(allowed) if isinstance(allowed, int | float) else None
 
 
 def _is_shown(character: str) -> bool:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ktrdr_otel import semconv
+from ktrdr_otel.display.base import held_allowance
 from ktrdr_otel.operations.models import NewOperation, OperationError, OperationStatus, Progress
 from ktrdr_otel.progress.events import Tick, Unit
 from ktrdr_otel.progress.messages import describe
@@ -14,6 +16,7 @@ _LAST_STEPS = 8
 _LOSSES = 200
 _MOMENTS = 200
 _RATE_WINDOW_SECONDS = 5.0
+_LONGEST_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Heard:
     metrics: Mapping[str, float]
     rate: tuple[float, str] | None
     stands: str | None = None  # the sentence for one that is slow, stalled or suspended
+    held: tuple[float, float] | None = None  # (seconds so far, seconds allowed) of a hold
+    stalled_seconds: float | None = None  # for how long it has not moved, where that is too long
 
 
 class _Counted:
@@ -69,6 +74,10 @@ class _Counted:
         return (window[-1][1] - window[0][1]) / max(now - window[0][0], 0.1), self.what
 
 
+def _is_held(progress: Progress) -> bool:
+    return progress.context.get("progress_type") == semconv.HOLD
+
+
 class OperationPanel:
     """Hears an operation in one thread and tells others what to draw; its memory is bounded."""
 
@@ -89,6 +98,9 @@ class OperationPanel:
         self._turns: _Counted | None = None
         self._last_count = 0
         self._stands: str | None = None
+        self._held_since: float | None = None
+        self._looked = self._began
+        self._unseen = 0.0  # of the silence: nobody could look
 
     def operation_started(self, operation: NewOperation) -> None:
         """Its name and id head the picture."""
@@ -109,14 +121,25 @@ class OperationPanel:
     def unit_started(self, unit: Unit, progress: Progress) -> None:
         """It is the current step."""
         with self._lock:
-            self._progress = progress
+            began = unit.progress_type == semconv.HOLD
+            # Of another process only states are heard: that of a hold after that of something else is its start.
+            began = began or (
+                self._progress is not None and not _is_held(self._progress) and _is_held(progress)
+            )
+            if began:
+                self._held_since = self._monotonic()
+            elif not _is_held(progress):
+                self._held_since = None
+            self._moves(progress)
 
     def unit_finished(self, unit: Unit, progress: Progress) -> None:
         """It is among the last steps, and counts into the rate."""
         with self._lock:
-            self._progress = progress
+            self._moves(progress)
             if unit.progress_type is None:
                 return
+            if unit.progress_type == semconv.HOLD:
+                self._held_since = None
             well = unit.error is None and not unit.cancelled
             self._last.append(
                 Step(describe(unit.progress_type, unit.context), unit.duration_seconds or 0.0, well)
@@ -130,7 +153,7 @@ class OperationPanel:
     def ticked(self, tick: Tick, progress: Progress) -> None:
         """The loop's state is the current step, and its turns are the rate."""
         with self._lock:
-            self._progress = progress
+            self._moves(progress)
             if self._turns is None or self._turns.what != tick.unit:
                 self._turns, self._last_count = _Counted(tick.unit), 0
             # A count that falls is that of the next loop: an epoch's batches go on where the last one's ended.
@@ -149,22 +172,46 @@ class OperationPanel:
     def heard(self) -> Heard:
         """All that there is to draw, as of now; from any thread."""
         with self._lock:
+            now = self._monotonic()
+            # A longer gap was no silence that anybody saw: the process was stopped, or only one thread could run.
+            if now - self._looked > _LONGEST_LOOK_SECONDS:
+                self._unseen += now - self._looked
+            self._looked = now
             return Heard(
                 name=self._name,
                 operation_id=self._operation_id,
                 status=self._status,
                 progress=self._progress,
                 error=self._error,
-                elapsed_seconds=(self._monotonic() if self._ended is None else self._ended) - self._began,
+                elapsed_seconds=(now if self._ended is None else self._ended) - self._began,
                 last=tuple(self._last),
                 losses=tuple(self._losses),
                 metrics=self._metrics,
-                rate=self._rate(),
+                rate=self._rate(now),
                 stands=self._stands,
+                held=self._held(now),
+                stalled_seconds=self._stalled_seconds(now),
             )
 
-    def _rate(self) -> tuple[float, str] | None:
-        now = self._monotonic()
+    def _moves(self, progress: Progress) -> None:
+        self._progress = progress
+        self._looked, self._unseen = self._monotonic(), 0.0
+
+    def _held(self, now: float) -> tuple[float, float] | None:
+        progress = self._progress
+        if progress is None or self._held_since is None:
+            return None
+        allowed = held_allowance(progress.context.get("progress_type"), progress.context)
+        return None if allowed is None else (now - self._held_since, allowed)
+
+    def _stalled_seconds(self, now: float) -> float | None:
+        progress = self._progress
+        if progress is None or progress.moved_monotonic_ns is None or progress.allowance_seconds is None:
+            return None
+        silence = now - progress.moved_monotonic_ns / 1e9 - self._unseen
+        return silence if silence > progress.allowance_seconds else None
+
+    def _rate(self, now: float) -> tuple[float, str] | None:
         if self._turns is not None and self._turns.is_fresh(now):
             return self._turns.rate(now)
         return self._steps.rate(now)

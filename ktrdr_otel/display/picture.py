@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from ktrdr_otel import semconv
 from ktrdr_otel.display.base import printable, seconds_text
 from ktrdr_otel.display.panel import Heard, Step
 from ktrdr_otel.operations.models import OperationStatus, Progress
@@ -65,7 +66,10 @@ class Picture:
     def _head(self, width: int) -> Text:
         heard = self._heard
         colour = COLOURS[heard.status]
-        ending = Text.assemble((heard.status.value, colour), f"  {seconds_text(heard.elapsed_seconds)}")
+        stands = heard.status.value
+        if heard.status is OperationStatus.RUNNING and heard.stalled_seconds is not None:
+            stands, colour = f"stalled {_whole_seconds(heard.stalled_seconds)}", "red"
+        ending = Text.assemble((stands, colour), f"  {seconds_text(heard.elapsed_seconds)}")
         title = Text.assemble(("● ", colour), (printable(heard.name), "bold"))
         operation_id = f"  {printable(heard.operation_id)}"
         if title.cell_len + len(operation_id) + ending.cell_len + 2 <= width:
@@ -76,6 +80,11 @@ class Picture:
         if self._heard.status is not OperationStatus.RUNNING:
             return Text(f"  {printable(progress.message)}", style="dim", no_wrap=True, overflow="ellipsis")
         step = Text.assemble(("▸ ", "cyan"), (printable(progress.message), "bold"))
+        if progress.context.get("progress_type") == semconv.HOLD:
+            # Neither what is left of other work nor its rate says anything of a wait.
+            held = self._heard.held
+            told = "" if held is None else f"{_whole_seconds(held[0])} of {_whole_seconds(held[1])}"
+            return _beside(step, Text(told, style="magenta"), width)
         pace = Text()
         if width >= _NARROW and self._heard.rate is not None:
             pace.append(_rate(*self._heard.rate), style="dim")
@@ -158,6 +167,10 @@ def _beside(left: Text, right: Text, width: int) -> Text:
         return left
     left.truncate(room, overflow="ellipsis", pad=True)
     return Text.assemble(left, " ", right)
+
+
+def _whole_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 119.5 else seconds_text(seconds)
 
 
 def _rate(per_second: float, counted: str) -> str:

@@ -32,6 +32,15 @@ def unit_of(row: Checkpoint) -> Unit:
         0,
         None if row.ended_at is None else ns_from_utc(row.ended_at),
         row.metrics or None,
-        None if row.error is None else UnitError(row.error.type, row.error.message),
+        _error_of(row),
         row.status is CheckpointStatus.CANCELLED,
     )
+
+
+def _error_of(row: Checkpoint) -> UnitError | None:
+    if row.error is not None:
+        return UnitError(row.error.type, row.error.message)
+    if row.status is CheckpointStatus.LOST:
+        # It has an end in the store, which is that of its operation: it never said that it was done.
+        return UnitError(CheckpointStatus.LOST.value, "its process was gone before it had ended")
+    return None

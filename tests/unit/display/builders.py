@@ -81,6 +81,11 @@ def epoch(index: int, **ended: object) -> Unit:
     return _unit(semconv.EPOCH, {"epoch_index": index, "total_epochs": 5}, ended)
 
 
+def hold(seconds: float = 60.0) -> Unit:
+    """A wait for the broker that may take so long."""
+    return _unit(semconv.HOLD, {"item": "the broker", "allowance_seconds": seconds}, {})
+
+
 def container(symbol: str = "AAPL") -> Unit:
     """A span that holds units and counts nothing."""
     return _unit(None, {"symbol": symbol}, {})

@@ -1,6 +1,7 @@
 """The picture at every width, with every name."""
 
 import io
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tests.unit.display.builders import (
     epoch,
     failed,
     finished,
+    hold,
     indicator,
     progress,
     tick,
@@ -134,3 +136,59 @@ def test_a_stall_is_said_while_it_lasts() -> None:
     assert sentence in drawn(panel, 100)
     panel.status_changed("one", OperationStatus.COMPLETED, progress("Training complete", 100.0), None)
     assert sentence not in drawn(panel, 100)
+
+
+def test_a_hold_says_how_long_it_has_been_held_of_what_is_allowed() -> None:
+    """Neither a remaining time nor the rate of what came before it; when it has ended they are back."""
+    clock = HandClock()
+    panel = OperationPanel(monotonic=clock.monotonic)
+    panel.operation_started(an_operation())
+    for count in (10, 34):
+        panel.ticked(tick(count), progress())
+        clock.advance(0.5)
+    held = {"progress_type": "hold", "item": "the broker", "allowance_seconds": 60.0}
+    state = progress("the broker", context=held, estimated_remaining_seconds=0.0)
+    panel.unit_started(hold(), state)
+    clock.advance(3)
+    line = next(each for each in drawn(panel, 100) if "the broker" in each)
+
+    assert line.endswith(" 3 s of 60 s")
+    assert "left" not in line
+    assert "batch/s" not in line
+    after = progress("Loading", estimated_remaining_seconds=9.0)
+    panel.unit_finished(finished(hold()), state)
+    panel.unit_started(indicator(), after)
+    assert "9.0 s left" in "\n".join(drawn(panel, 100))
+
+
+def test_a_hold_of_another_process_is_known_from_its_state() -> None:
+    """Whoever came when it was under way does not know since when."""
+    clock = HandClock()
+    panel = OperationPanel(monotonic=clock.monotonic)
+    state = progress("the broker", context={"progress_type": "hold", "allowance_seconds": 60.0})
+    present = indicator()._replace(progress_type="")
+    panel.unit_started(present, state)
+    assert panel.heard().held is None
+    panel.unit_started(present, progress())
+    panel.unit_started(present, state)
+    clock.advance(3)
+    panel.unit_started(present, state)
+
+    assert panel.heard().held == (3.0, 60.0)
+
+
+def test_the_head_says_a_stall_of_this_process() -> None:
+    """From what is allowed on, and until it moves; a process that was stopped meanwhile was not silent."""
+    clock = HandClock()
+    panel = OperationPanel(monotonic=clock.monotonic)
+    panel.operation_started(an_operation())
+    state = progress(allowance_seconds=10.0)
+    panel.unit_started(indicator(), replace(state, moved_monotonic_ns=clock.monotonic_ns()))
+    clock.advance(300)
+    assert " running " in drawn(panel, 100)[0]
+    for _ in range(28):
+        clock.advance(0.5)
+        head = drawn(panel, 100)[0]
+    assert " stalled 14 s " in head
+    panel.unit_started(indicator(), replace(state, moved_monotonic_ns=clock.monotonic_ns()))
+    assert " running " in drawn(panel, 100)[0]

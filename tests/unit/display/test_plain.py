@@ -10,6 +10,7 @@ from tests.unit.display.builders import (
     container,
     epoch,
     finished,
+    hold,
     indicator,
     progress,
     tick,
@@ -42,6 +43,28 @@ def test_a_run_reads_as_percent_and_message() -> None:
     ]
 
 
+def test_what_is_lost_is_said_once() -> None:
+    """The status is the word for it; what broke a run that failed has a name of its own."""
+    stream = io.StringIO()
+    plain = PlainLines(stream)
+    for status, kind in ((OperationStatus.LOST, "lost"), (OperationStatus.FAILED, "ValueError")):
+        error = OperationError(type=kind, message="why", step=None)
+        plain.status_changed("training-1", status, progress("", 45), error)
+
+    assert lines_of(stream) == [
+        " 45.0 %  operation training-1 lost: why",
+        " 45.0 %  operation training-1 failed: ValueError: why",
+    ]
+
+
+def test_a_hold_says_what_is_allowed() -> None:
+    """What is left of other work says nothing of a wait."""
+    stream = io.StringIO()
+    PlainLines(stream).unit_started(hold(), progress("the broker", estimated_remaining_seconds=0.0))
+
+    assert lines_of(stream) == [" 10.0 %  the broker  (1 min 0 s allowed)"]
+
+
 def test_a_fast_run_has_ten_lines_a_second_and_the_last_of_each_kind() -> None:
     """Of 3,000 units in a second that alternate between three kinds, only a few are said, and the last ones."""
     clock, stream = HandClock(), io.StringIO()
@@ -55,6 +78,58 @@ def test_a_fast_run_has_ten_lines_a_second_and_the_last_of_each_kind() -> None:
     said = lines_of(stream)
 
     assert {"indicator 999", "epoch 999", "batch 999"} <= {line.partition("%  ")[2] for line in said}
+
+
+def test_a_loop_says_a_turn_a_second_and_its_last() -> None:
+    """Fifty turns of a tenth of a second are five lines and the end; of another loop the end is told too."""
+    clock, stream = HandClock(), io.StringIO()
+    plain = PlainLines(stream, monotonic=clock.monotonic)
+    for word in ("row", "batch"):
+        for number in range(1, 51):
+            clock.advance(0.1)
+            plain.ticked(tick(number, unit=word), progress(f"{word} {number}"))
+    clock.advance(0.1)
+    plain.close()
+    said = [line.partition("%  ")[2] for line in lines_of(stream)]
+
+    assert [line for line in said if line.startswith("row")] == [
+        *(f"row {number}" for number in (1, 11, 21, 31, 41)),
+        "row 50",
+    ]
+    assert said[-1] == "batch 50"
+    assert len(said) <= 12
+
+
+def test_the_last_turn_of_a_loop_without_a_total_is_said() -> None:
+    """Nobody knows that it is the last one until something else is said, or the end."""
+    clock, stream = HandClock(), io.StringIO()
+    plain = PlainLines(stream, monotonic=clock.monotonic)
+    for number in (1, 2, 3):
+        plain.ticked(tick(number, None), progress(f"row {number}"))
+        clock.advance(0.1)
+    plain.unit_started(indicator(), progress("Computing RSI"))
+    plain.ticked(tick(1, None), progress("row 1 again"))
+    plain.close()
+    said = [line.partition("%  ")[2] for line in lines_of(stream)]
+
+    assert said == ["row 1", "row 3", "Computing RSI", "row 1 again"]
+
+
+def test_units_inside_a_loop_do_not_make_its_turns_faster() -> None:
+    """A unit for each turn of a tenth of a second: every unit is said, and a turn a second."""
+    clock, stream = HandClock(), io.StringIO()
+    plain = PlainLines(stream, monotonic=clock.monotonic)
+    for number in range(1, 51):
+        plain.unit_started(indicator(), progress(f"indicator {number}"))
+        clock.advance(0.1)
+        plain.ticked(tick(number), progress(f"row {number}"))
+        clock.advance(0.1)
+    plain.close()
+    said = [line.partition("%  ")[2] for line in lines_of(stream)]
+
+    assert sum(line.startswith("indicator") for line in said) == 50
+    assert sum(line.startswith("row") for line in said) <= 11
+    assert said[-1] == "row 50"
 
 
 def test_a_tick_belongs_to_the_symbol_that_is_under_way() -> None:

@@ -100,3 +100,13 @@ def test_one_loop_may_run_through_many_containers(known: Known) -> None:
             checkpoint("load", item=symbol, index=index, total=4),
         ):
             assert known() == (index - 1, 4)
+
+
+def test_what_remains_is_unknown_when_all_that_was_announced_is_done() -> None:
+    """No plan says that nothing comes any more: not `0 s`, but nobody knows."""
+    with observe("job", display="off", database="sqlite:///:memory:") as operation:
+        for index in (1, 2):
+            with checkpoint("load", index=index, total=2):
+                pass
+            remaining = operation.status()["estimated_remaining_seconds"]
+            assert (remaining is None) == (index == 2)
