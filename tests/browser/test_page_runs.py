@@ -115,11 +115,17 @@ def test_a_long_step_is_seen_while_it_is_open(
     page.locator(".waterfall details summary").click()
     row = page.locator(".waterfall details tbody tr")
     expect(row).to_contain_text("running")
+    slowest = page.locator(".slowest tbody tr")
+    expect(slowest).to_contain_text("still running: bars")
+    expect(slowest.locator(".total")).to_have_text(re.compile(r"^[3-9]\.\d\d\ss$"), timeout=15_000)
+    expect(page.locator(".shares li")).to_contain_text("Load (still running)")
     job.do(
         "open", "load", item="prices", index=2, total=2
     )  # ends the first; read by it, so it is none itself
     expect(row).to_contain_text("completed")
     assert job.end() == 0
+    expect(slowest).to_have_text(re.compile("^bars"))
+    expect(page.locator(".shares li .key")).to_have_text("Load")
 
 
 def test_what_holds_steps_is_seen_to_end_among_them(
@@ -166,16 +172,30 @@ def test_a_stall_is_told_while_it_lasts_and_remembered_afterwards(
 def test_a_killed_process_is_lost_on_the_open_page(
     server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
 ) -> None:
-    """The page says that the process is gone, as soon as the server knows."""
+    """The page says that the process is gone, as soon as the server knows, and that its open step is lost with it."""
     job = puppet("killed")
     job.do("step", "load", item="AAPL", index=1, total=2)
     page = open_page(server).page
     page.get_by_role("link", name="puppet").click()
     expect(page.locator(".slowest tbody tr")).to_have_count(1)
+    place = {"symbol": "AAPL", "symbol_index": 1, "total_symbols": 1, "timeframe": "1h"}
+    job.do(
+        "open",
+        "indicator_computation",
+        indicator_name="RSI",
+        indicator_index=20,
+        total_indicators=40,
+        **place,
+    )
+    expect(page.locator(".slowest tbody tr")).to_have_count(2, timeout=15_000)
     job.process.kill()
     job.process.wait()
     expect(page.locator("[data-notice='lost']")).to_contain_text("The process is gone.", timeout=30_000)
     expect(page.locator(".hero")).to_have_attribute("data-condition", "lost")
+    expect(page.locator(".matrix td.cell")).to_have_attribute("data-state", "lost")
+    expect(page.locator(".matrix td.cell")).to_have_text("lost")
+    errors = page.get_by_role("region", name="Errors")
+    expect(errors).to_contain_text(re.compile(r"lost: process \d+ "))
 
 
 def test_the_dialog_can_be_left_and_nothing_is_cancelled(

@@ -18,8 +18,8 @@ export class Failures {
     );
   }
 
-  /** The steps that broke, the deepest first: the ones that hold them fail with them. */
-  show(steps) {
+  /** The steps that broke, the deepest first: the ones that hold them fail with them. One is lost with `operation`. */
+  show(steps, operation) {
     const rows = steps.failures.filter((row) => row.kind !== "container");
     const shown = rows.length ? rows : steps.failures;
     this.node.hidden = shown.length === 0;
@@ -29,23 +29,24 @@ export class Failures {
       shown.slice(-SHOWN).reverse(),
       (row) => row.checkpoint.span_id,
       create,
-      (node, row) => fill(node, steps.warnings.get(row.checkpoint.span_id) ?? []),
+      (node, row) => fill(node, row, steps.warnings.get(row.checkpoint.span_id) ?? [], operation.lost_reason),
     );
   }
 }
 
 function create(row) {
-  const { error, status } = row.checkpoint;
   return element(
     "li",
     {},
     element("p", { class: "failure-where" }, describe(row), element("time", {}, clock(row.end))),
-    element("p", { class: "failure-what" }, error ? `${error.type}: ${error.message}` : status),
+    element("p", { class: "failure-what" }),
     element("p", { class: "failure-logged" }),
   );
 }
 
-/** What was logged in the step as a warning or worse. */
-function fill(node, warnings) {
+/** What broke it, and what was logged in it as a warning or worse. */
+function fill(node, { checkpoint: { error, status } }, warnings, lostReason) {
+  const why = status === "lost" && lostReason ? `lost: ${lostReason}` : status;
+  setText(node.children[1], error ? `${error.type}: ${error.message}` : why);
   setText(node.lastChild, warnings.map(({ level, message }) => `${level}: ${message}`).join("\n"));
 }

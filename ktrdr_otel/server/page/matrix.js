@@ -105,16 +105,16 @@ function newCell({ end }) {
 function fillCell(node, { key, cell, here, end }) {
   if (key === "name") return;
   if (end) {
-    const state = cell?.failed ? "failed" : cell?.done ? "done" : "waiting";
+    const state = cell?.failed ? cell.failed : cell?.done ? "done" : "waiting";
     node.dataset.state = state;
     setText(node, state === "waiting" ? "" : state);
     return;
   }
   const parts = cell ? PARTS.map(([kind, word]) => ({ ...cell[kind], word })) : [];
-  const failed = parts.some((each) => each.failed);
+  const failed = parts.find((each) => each.failed)?.failed;
   const done = parts.length > 0 && parts.every((each) => each.total !== null && each.done >= each.total);
   node.dataset.state = failed
-    ? "failed"
+    ? failed
     : done
       ? "done"
       : here
@@ -125,16 +125,10 @@ function fillCell(node, { key, cell, here, end }) {
   for (const [index, bar] of [...node.children].entries()) {
     const { done: finished = 0, total = null, failed: broken, word } = parts[index] ?? {};
     setProperty(bar, "--ratio", total ? Math.min(finished / total, 1) : 0);
-    const counted = index > 0 && total !== null;
+    const counted = index > 0 && total !== null ? `${finished}/${total}` : "";
     // A load has no room for words.
-    setText(
-      bar.firstChild,
-      index > 0 && (broken || (index === 1 && parts[0]?.failed))
-        ? "failed"
-        : counted
-          ? `${finished}/${total}`
-          : "",
-    );
+    const otherwise = index > 0 && (broken ?? (index === 1 ? parts[0]?.failed : null));
+    setText(bar.firstChild, otherwise || counted);
     setAttribute(bar, "title", total === null || !word ? null : `${word} ${finished} of ${total}`);
   }
 }

@@ -30,6 +30,7 @@ export class OperationView {
   stop = () => {};
   closed = false;
   drawn = -1;
+  drawnOpen = false; // with steps under way, whose time goes on
 
   constructor(id) {
     this.id = id;
@@ -218,11 +219,15 @@ export class OperationView {
     const start = Math.min(moment(operation.started_at), steps.rows[0]?.start ?? Infinity);
     const end = moment(operation.ended_at) ?? Math.max(api.now(), steps.rows.at(-1)?.start ?? 0);
     this.waterfall.show(steps, start, end, live);
-    if (this.drawn === steps.version) return;
+    this.failures.show(steps, operation);
+    const changed = this.drawn !== steps.version;
+    const at = live && steps.isOpen ? api.now() : null;
+    if (changed) this.curves.show(steps);
+    if (changed || at !== null || this.drawnOpen) {
+      this.slowest.show(steps, at);
+      this.time.show(steps, at);
+    }
     this.drawn = steps.version;
-    this.curves.show(steps);
-    this.slowest.show(steps);
-    this.time.show(steps);
-    this.failures.show(steps);
+    this.drawnOpen = at !== null;
   }
 }

@@ -60,9 +60,9 @@ export class Slowest {
     redraw();
   }
 
-  /** The table shows the items of the steps so far. */
-  show(steps) {
-    const items = [...steps.items.values()]
+  /** The table shows the items of the steps so far; unless `at` is null with those that are under way then. */
+  show(steps, at) {
+    const items = [...steps.until(at).items.values()]
       .sort((one, other) => other[this.by] - one[this.by])
       .slice(0, SHOWN);
     const most = items[0]?.[this.by] || 1;
@@ -88,6 +88,8 @@ function create({ name, label, colour }) {
 
 function fill(row, item, ratio) {
   const [name, , times, longest, total] = row.children;
+  // In front: what is too long is cut off at its end.
+  setText(name, item.open ? `still running: ${item.name}` : item.name);
   setProperty(name, "--ratio", ratio);
   setText(times, count(item.count));
   setText(longest, duration(item.longest));

@@ -51,6 +51,7 @@ export class Steps {
   warnings = new Map(); // span id -> log records, of those that warn
   version = 0; // rises with every change
   #bySpan = new Map();
+  #open = new Set(); // rows that have not ended; containers are none
 
   /** The checkpoints are among the steps. */
   add(checkpoints) {
@@ -62,6 +63,8 @@ export class Steps {
       if (!known) fresh.push(row);
       row.checkpoint = checkpoint;
       row.end = moment(checkpoint.ended_at);
+      if (row.end === null && row.kind !== "container") this.#open.add(row);
+      else this.#open.delete(row);
       if (row.end !== null) this.#count(row);
       else this.#cell(row, (cell, part) => (cell[part].total = checkpoint.item_total ?? cell[part].total));
       this.version += 1;
@@ -97,6 +100,27 @@ export class Steps {
   /** The step's holder, or undefined. */
   parent(row) {
     return this.#bySpan.get(row.checkpoint.parent_span_id);
+  }
+
+  /** Whether a step is under way. */
+  get isOpen() {
+    return this.#open.size > 0;
+  }
+
+  /** `items` and `spent`; unless `at` is null those under way have taken their time until then, and are `open`. */
+  until(at) {
+    if (at === null) return { items: this.items, spent: this.spent, open: new Set() };
+    const items = new Map(this.items);
+    const spent = new Map(this.spent);
+    const open = new Set(); // kinds
+    for (const row of this.#open) {
+      const length = Math.max(at - row.start, 0);
+      const item = this.#item(row, length, items);
+      items.set(item.key, { ...item, open: true });
+      spent.set(row.kind, (spent.get(row.kind) ?? 0) + length);
+      open.add(row.kind);
+    }
+    return { items, spent, open };
   }
 
   #row(checkpoint) {
@@ -153,26 +177,32 @@ export class Steps {
     if (kind === "container") return;
     const length = row.end - row.start;
     this.spent.set(kind, (this.spent.get(kind) ?? 0) + length);
-    this.#item(row, length);
+    const item = this.#item(row, length, this.items);
+    this.items.set(item.key, item);
     if (kind === "epoch") this.#epoch(checkpoint.item_index, checkpoint.metrics);
     const failed = checkpoint.status !== "completed";
     this.#cell(row, (cell, part) => {
       cell[part].total = checkpoint.item_total ?? cell[part].total;
-      if (failed) cell[part].failed = true;
+      if (failed) cell[part].failed = checkpoint.status;
       else cell[part].done += 1;
     });
   }
 
-  #item({ checkpoint, kind }, length) {
+  /** What the row is one of, as it is with the row. */
+  #item({ checkpoint, kind }, length, items) {
     const name =
       kind === "epoch" ? "epoch" : (checkpoint.item_name ?? checkpoint.step ?? checkpoint.progress_type);
     const key = `${kind} ${name}`;
-    let item = this.items.get(key);
-    if (!item)
-      this.items.set(key, (item = { key, ...this.kinds.get(kind), name, count: 0, total: 0, longest: 0 }));
-    item.count += 1;
-    item.total += length;
-    item.longest = Math.max(item.longest, length);
+    const { count = 0, total = 0, longest = 0, open = false } = items.get(key) ?? {};
+    return {
+      key,
+      ...this.kinds.get(kind),
+      name,
+      count: count + 1,
+      total: total + length,
+      longest: Math.max(longest, length),
+      open,
+    };
   }
 
   #epoch(number, values) {
@@ -194,7 +224,7 @@ export class Steps {
   }
 }
 
-const part = (total) => ({ done: 0, total, failed: false });
+const part = (total) => ({ done: 0, total, failed: null }); // `failed`: how one of them ended otherwise
 const newCell = () => ({ load: part(1), indicator: part(null), fuzzy: part(null) });
 const newSymbol = (name) => ({ name, timeframes: new Map(), features: part(1), labels: part(1) });
 

@@ -16,16 +16,20 @@ export class TimeSpent {
     );
   }
 
-  /** Each kind has its share of the time that finished steps took. */
-  show(steps) {
-    const lanes = steps.lanes.filter((each) => steps.spent.has(each.kind));
-    const total = [...steps.spent.values()].reduce((sum, each) => sum + each, 0) || 1;
-    const spent = (each) => steps.spent.get(each.kind);
+  /** Each kind has its share of the time that steps took; unless `at` is null with those under way until then. */
+  show(steps, at) {
+    const { spent: times, open } = steps.until(at);
+    const lanes = steps.lanes.filter((each) => times.has(each.kind));
+    const total = [...times.values()].reduce((sum, each) => sum + each, 0) || 1;
+    const spent = (each) => times.get(each.kind);
     const key = (each) => each.kind;
     reconcile(this.whole, lanes, key, newShare, (node, each) =>
       setProperty(node, "--ratio", spent(each) / total),
     );
-    reconcile(this.list, lanes, key, create, (node, each) => fill(node, spent(each), total));
+    reconcile(this.list, lanes, key, create, (node, each) => {
+      setText(node.children[0], open.has(each.kind) ? `${each.label} (still running)` : each.label);
+      fill(node, spent(each), total);
+    });
   }
 }
 
