@@ -27,7 +27,7 @@ def test_a_training_is_seen_live_from_its_start_to_its_end(
     expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
     gate = tmp_path / "gate"
     training = train("watched", gate=gate)
-    page.get_by_role("link", name="train momentum_daily_weekly").click()
+    page.get_by_role("link", name="train momentum_daily_weekly").click(timeout=60_000)
     page.locator(".percent").wait_for()
     page.evaluate(_RECORD)
     expect(page.locator(".hero")).to_have_attribute("data-condition", "running")
