@@ -108,8 +108,8 @@ def completed(drills: Drills, name: str) -> None:
     """It ended well, said what to look at and what it has done, and its record says the same."""
     assert drills.code(name) == 0, drills.said(name, "err")
     out = drills.said(name, "out")
-    assert f"  ktrdr-otel operations check {name} --database {drills.database}\n" in out
-    assert out.endswith(f"show {name} --database {drills.database}\n")
+    assert f"  ktrdr-otel operations check --database {drills.database} {name}\n" in out
+    assert out.endswith(f"show --database {drills.database} {name}\n")
     assert drills.record(name).status is OperationStatus.COMPLETED
 
 
