@@ -12,13 +12,12 @@ from typer.exceptions import Abort, TyperException
 from ktrdr_otel.cli.doctor import doctor
 from ktrdr_otel.cli.drill import drill
 from ktrdr_otel.cli.operations import operations
-from ktrdr_otel.cli.output import USAGE, fail, say_error
+from ktrdr_otel.cli.output import CANCELLED, USAGE, fail, say_error
 from ktrdr_otel.cli.serve import serve
 from ktrdr_otel.cli.trace import trace
 
 ENTRY_POINTS = "ktrdr_otel.commands"
 PROGRAM = "ktrdr-otel"
-_CANCELLED = 130  # as a shell says of a program that Ctrl-C has ended
 
 # What an installation without extras lacks is said when it is asked for, not when it is installed.
 _EXTRA_OF = {"train": "pipeline", "data": "pipeline"}
@@ -80,7 +79,7 @@ def run(app: typer.Typer) -> NoReturn:
     try:
         code = typer.main.get_command(app).main(prog_name=PROGRAM, standalone_mode=False)
     except Abort:
-        sys.exit(_CANCELLED)
+        sys.exit(CANCELLED)
     except TyperException as error:
         _explain(error)
     sys.exit(code if isinstance(code, int) else 0)

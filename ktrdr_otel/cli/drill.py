@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from ktrdr_otel.cli.command import command
-from ktrdr_otel.cli.output import Database, told
+from ktrdr_otel.cli.output import CANCELLED, Database, told
 
 logger = logging.getLogger("drill")  # the program's, as far as anyone knows
 
@@ -23,7 +23,6 @@ _ITEMS: Final = 40
 _ITEM_SECONDS: Final = 0.2
 _SLOW_SECONDS: Final = 4.5  # of an item that took `_ITEM_SECONDS` in the run before
 _FAILED: Final = 1
-_CANCELLED: Final = 130  # as a shell says of a program that Ctrl-C has ended
 # Short allowances, where the environment says none: a drill is over in half a minute.
 _SHORT: Final = {
     "KTRDR_OTEL_STALL_FLOOR_SECONDS": "3",
@@ -113,7 +112,7 @@ def _run(kind: Drill, named: str, database: str | None, seconds: float) -> int:
                         time.sleep(_ITEM_SECONDS)
     except CancellationError as error:
         typer.echo(f"cancelled: {error}", err=True)
-        return _CANCELLED
+        return CANCELLED
     except Exception as error:
         if operation is None and isinstance(error, KtrdrOtelError):
             raise

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ktrdr_otel.operations.stack import StackTaken
 
 USAGE = 2  # exit code of what a user can mend
+CANCELLED = 130  # as a shell says of a program that Ctrl-C has ended
 
 Database = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL or SQLite file.")]
 Url = Annotated[
