@@ -179,7 +179,8 @@ def _slow_items(count: int, seconds: float) -> None:
 
 
 def freeze(seconds: float) -> None:
-    """Stopped by a signal; a child continues it."""
+    """Stopped by a signal, a second after the last that it said; a child continues it."""
+    time.sleep(1)  # not in the middle of writing what it said: nobody else could write then
     with subprocess.Popen(  # noqa: S603 # our own words
         ["/bin/sh", "-c", f"sleep {seconds:g}; kill -CONT {os.getpid()}"]
     ):

@@ -107,6 +107,10 @@ class OperationStore(Protocol):
         """Whether no other process can see it."""
         ...
 
+    def frozen_writer(self) -> int | None:
+        """The process that keeps everybody from writing, because it was stopped by a signal in the middle of it."""
+        ...
+
     def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
         """The operation is running; raises `OperationExistsError`."""
         ...

@@ -358,8 +358,7 @@ class OperationsService:
             suspended=False,
         )
 
-    @staticmethod
-    def _in_condition(stored: Stored, here: lease.Here) -> Operation:
+    def _in_condition(self, stored: Stored, here: lease.Here) -> Operation:
         """As its watcher says, else as its silence does."""
         operation, movement = stored.operation, stored.movement
         if operation.stalled or operation.suspended or movement is None:
@@ -370,6 +369,10 @@ class OperationsService:
             here.monotonic_ns - movement.monotonic_ns if same_boot else here.wall_ns - movement.wall_ns
         )
         condition = judge(silent_ns / 1e9, movement.allowance_seconds, movement.slow_after_seconds)
+        if condition is Condition.STALLED and (frozen := self._store.frozen_writer()) is not None:
+            # Neither a process nor its watcher can say that it moves: the silence proves nothing, but of the frozen.
+            is_mine = (worker.pid, worker.pid_namespace) == (frozen, here.pid_namespace)
+            return dataclasses.replace(operation, suspended=same_boot and is_mine)
         return dataclasses.replace(
             operation, slow=condition is Condition.SLOW, stalled=condition is Condition.STALLED
         )

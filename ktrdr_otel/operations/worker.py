@@ -41,13 +41,13 @@ def started_ticks(pid: int) -> int | None:
 
     A zombie counts as gone: nothing runs in it any more.
     """
-    try:
-        stat = (_PROC / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    # The command's name, in parentheses, may itself hold spaces and parentheses: fields are counted behind it.
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    fields = _stat(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether there is such a process, and it was stopped by a signal."""
+    return _stat(pid)[:1] in ([b"T"], [b"t"])
 
 
 def is_hidden(pid: int) -> bool:
@@ -59,3 +59,13 @@ def is_hidden(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What the kernel says of the process, from its state on (proc(5), field 3); nothing if there is none."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return []
+    # The command's name, in parentheses, may itself hold spaces and parentheses: fields are counted behind it.
+    return stat[stat.rindex(b")") + 2 :].split()

@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
 )
 
 from ktrdr_otel.errors import StoreError, StoreUnavailableError
+from ktrdr_otel.storage.write_lock import frozen_writer
 
 BUSY_TIMEOUT_SECONDS: Final = 5.0  # how long a statement waits for another process's transaction
 CHANNEL: Final = "ktrdr_otel"  # on which PostgreSQL tells that something was written
@@ -87,6 +88,10 @@ class Database:
         """The file of a SQLite database."""
         return self.engine.url.database or ":memory:"
 
+    def frozen_writer(self) -> int | None:
+        """The process that keeps everybody from writing, because it was stopped by a signal in the middle of it."""
+        return None if self.is_postgresql or self.in_memory else frozen_writer(self.path)
+
     def close(self) -> None:
         """No connection is open; the next use opens new ones."""
         self.engine.dispose()
@@ -141,7 +146,9 @@ class Database:
         except _REFUSALS as error:
             raise StoreError(f"{self.name}: {_why(error)}") from error
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreUnavailableError(self.name, _why(error)) from error
+            frozen = self.frozen_writer()
+            held = "" if frozen is None else f", process {frozen} holds it and was stopped by a signal"
+            raise StoreUnavailableError(self.name, f"{_why(error)}{held}") from error
 
 
 def name_of(url: URL) -> str:

@@ -68,6 +68,10 @@ class SqlOperationStore:
         """Whether no other process can see it."""
         return self._database.in_memory
 
+    def frozen_writer(self) -> int | None:
+        """The process that keeps everybody from writing, because it was stopped by a signal in the middle of it."""
+        return self._database.frozen_writer()
+
     def create(self, new: NewOperation, *, wall_ns: int, monotonic_ns: int) -> None:
         """The operation is running; raises `OperationExistsError`."""
         row = rows.new_operation_row(new, wall_ns=wall_ns, monotonic_ns=monotonic_ns)
