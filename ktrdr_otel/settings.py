@@ -1,5 +1,6 @@
 """Settings, from the environment (`KTRDR_OTEL_...`) or given by the caller, validated once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -76,5 +77,12 @@ def load_settings(**given: object) -> Settings:
         return Settings(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type] # validated by pydantic
     except ValidationError as error:
         first = error.errors()[0]
-        name = "KTRDR_OTEL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}, not {first['input']!r}") from None
+        raise SettingsError(
+            f"{said_as(first['loc'], given)}: {first['msg']}, not {first['input']!r}"
+        ) from None
+
+
+def said_as(place: tuple[int | str, ...], given: Mapping[str, object]) -> str:
+    """The name under which whoever set it knows it: of what was given, or of the environment variable."""
+    name = "_".join(str(part) for part in place)
+    return f"KTRDR_OTEL_{name.upper()}" if given.get(name) is None else name

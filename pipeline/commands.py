@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,7 +36,7 @@ def samples(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     typer.echo(f"{len(written)} files of bars in {folder}: {', '.join(path.name for path in written)}")
 
 
-@data.command()
+@data.command(short_help="Check every file of bars in DIR.")
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -94,7 +94,7 @@ def train(
         Path | None, typer.Option("--trace-file", metavar="F", help="Write the trace as OTLP JSON lines.")
     ] = None,
     live: Annotated[
-        str | None,
+        Literal["snapshot", "markers", "off"] | None,
         typer.Option("--live", metavar="MODE", help="Export of open spans: snapshot, markers, off."),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the store while it trains.")] = False,

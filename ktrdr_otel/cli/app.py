@@ -59,8 +59,8 @@ def build_app() -> typer.Typer:
     app.add_typer(operations, name="operations")
     app.add_typer(trace, name="trace")
     app.command()(doctor)
-    app.command()(serve)
-    app.command()(drill)
+    app.command(short_help="Serve a store: page, REST, streams.")(serve)
+    app.command(short_help="A job that really stalls, hangs or dies.")(drill)
 
     @app.callback()
     def root(

@@ -190,6 +190,9 @@ def freeze(seconds: float) -> None:
 def die(_seconds: float) -> None:
     """Killed without a word, a second after the last that it said."""
     time.sleep(1)
+    if sys.stdout.isatty():
+        # The display has hidden the terminal's cursor, and nobody will be there to show it again.
+        os.write(1, b"\x1b[?25h")
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -133,7 +133,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "traces",
             "warning",
-            f"{owed} of runs that are over still lack spans in their receivers",
+            f"runs that are over whose receivers still lack spans: {owed}",
             "start the receivers: whichever command or server looks at the store next sends them, for a day",
         )
 

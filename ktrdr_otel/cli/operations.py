@@ -70,7 +70,7 @@ def show(
         typer.echo(f"{'next':<14}{printable(following)}")
 
 
-@operations.command()
+@operations.command(short_help="List the last records that the program logged.")
 def logs(
     operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
 ) -> None:
@@ -91,7 +91,7 @@ def logs(
             typer.echo(printable(log_text(line)))
 
 
-@operations.command()
+@operations.command(short_help="List the checkpoints, as they changed.")
 def checkpoints(
     operation_id: OperationId,
     database: Database = None,
@@ -147,7 +147,7 @@ class Probe(TyperCommand):
             raise
 
 
-@operations.command(cls=Probe)
+@operations.command(cls=Probe, short_help="Say how one stands, with an exit code for probes.")
 def check(
     operation_id: OperationId, database: Database = None, url: Url = None, as_json: AsJson = False
 ) -> None:
@@ -176,7 +176,7 @@ def _code(operation: Operation) -> int:
     return 1 if operation.stalled and not operation.suspended else 0
 
 
-@operations.command()
+@operations.command(short_help="Print the stacks of one that runs, now.")
 def stack(operation_id: OperationId, database: Database = None, url: Url = None) -> None:
     """Print the stacks of all threads of a running operation now, on this machine or on the server's."""
     from ktrdr_otel.display.base import printable
@@ -189,7 +189,7 @@ def stack(operation_id: OperationId, database: Database = None, url: Url = None)
         typer.echo(printable(line))
 
 
-@operations.command()
+@operations.command(short_help="Follow one to its end.")
 def watch(
     operation_id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     database: Database = None,

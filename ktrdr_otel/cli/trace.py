@@ -26,7 +26,7 @@ _MARKS: Final = {
 }
 
 
-@trace.command()
+@trace.command(short_help="Show the tree of spans and its slowest path.")
 def show(
     operation_id: OperationId,
     database: Database = None,
@@ -46,7 +46,7 @@ def show(
             typer.echo(line)
 
 
-@trace.command()
+@trace.command(short_help="Print the trace as OTLP JSON.")
 def export(operation_id: OperationId, database: Database = None, url: Url = None) -> None:
     """Print the trace as OTLP JSON, which collectors and Jaeger's page take.
 
@@ -60,7 +60,7 @@ def export(operation_id: OperationId, database: Database = None, url: Url = None
     print_json(form)
 
 
-@trace.command("open")
+@trace.command("open", short_help="Print the address of the trace.")
 def open_trace(operation_id: OperationId, database: Database = None, url: Url = None) -> None:
     """Print the address of the trace, by the template in KTRDR_OTEL_TRACE_URL."""
     from ktrdr_otel.server.settings import load_server_settings

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.operations.models import Operation
+from ktrdr_otel.settings import said_as
 
 DEFAULT_PORT: Final = 9464
 _SHORTEST_TOKEN: Final = 16
@@ -58,8 +59,7 @@ def load_server_settings(**given: object) -> ServerSettings:
         settings = ServerSettings(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type] # validated by pydantic
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # the input may be the token
-        name = "KTRDR_OTEL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}") from error
+        raise SettingsError(f"{said_as(first['loc'], given)}: {first['msg']}") from error
     token = settings.token
     if token is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
         raise SettingsError(f"KTRDR_OTEL_TOKEN: a token has at least {_SHORTEST_TOKEN} characters")

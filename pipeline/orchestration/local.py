@@ -16,6 +16,7 @@ import typer
 from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, observe, semconv
 from ktrdr_otel.display.choose import is_drawable
 from ktrdr_otel.ids import check_operation_id
+from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
@@ -79,7 +80,10 @@ class LocalTraining:
         strategy = load_strategy(request.strategy, symbols=request.symbols, timeframes=request.timeframes)
         for path in strategy.ignored:
             self._say(f"{request.strategy}: {path} is not used")
-        open_service(load_settings(database=request.database, live=request.live)).close()
+        settings = load_settings(database=request.database, live=request.live, notify=request.notify)
+        if settings.notify is not None:
+            check_notify(settings.notify.get_secret_value())
+        open_service(settings).close()
         from pipeline.readiness import check_bars, check_training
 
         check_bars(strategy, request.data)

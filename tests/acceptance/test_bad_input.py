@@ -162,6 +162,22 @@ def test_an_operation_id_that_cannot_be_shown_is_one_line(place: Place) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--live", "'bogus' is not one of 'snapshot', 'markers', 'off'; see `ktrdr-otel train --help`"),
+        ("--notify", "KTRDR_OTEL_NOTIFY: the URL at place 1 is none that Apprise knows"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_one_line(place: Place, option: str, said: str) -> None:
+    """At once: nobody waits for torch to hear of it."""
+    done = place.run(place.train_arguments(option, "bogus"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(f"{said}\n")
+    assert "torch" not in done.stdout
+
+
 def test_any_operation_id_stays_inside_the_output(place: Place) -> None:
     """Its model is in one folder there, and what to type next can be typed."""
     operation_id = "../../it's out"

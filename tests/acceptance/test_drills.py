@@ -18,6 +18,7 @@ from ktrdr_otel.operations.service import OperationsService
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
 from tests.integration.command_line import interpreter_without_py_spy
+from tests.integration.terminal import run_in_terminal
 from tests.unit.watcher.test_kernel import told_by_the_kernel
 
 RSI = "Processing AAPL (1/1) [1h] - Computing RSI (20/40)"
@@ -192,6 +193,15 @@ def test_a_drill_that_is_frozen_is_suspended(drills: Drills) -> None:
         assert sentence_of(each, datetime.now(UTC)).startswith(f"suspended in {RSI}: ")
     assert "stood still" not in drills.said("freeze", "err")
     assert "stalled" not in drills.said("freeze", "err")
+
+
+def test_a_drill_that_is_killed_leaves_a_usable_terminal(tmp_path: Path) -> None:
+    """The display has hidden the cursor, and cannot show it again."""
+    arguments = ["drill", "kill", "--database", str(tmp_path / "operations.db")]
+    code, written = run_in_terminal(["-m", "ktrdr_otel", *arguments])
+    assert code == -9
+    hidden, shown = written.rfind("\x1b[?25l"), written.rfind("\x1b[?25h")
+    assert 0 < hidden < shown
 
 
 @pytest.mark.timeout(180)

@@ -18,6 +18,9 @@ def test_help_lists_the_commands() -> None:
     assert (bare.returncode, asked.returncode) == (0, 0)
     assert bare.stdout == asked.stdout
     assert {"doctor", "operations"} <= {line.split()[0] for line in asked.stdout.splitlines() if line.strip()}
+    for group in ([], ["operations"], ["trace"], ["data"], ["dashboards"]):
+        _, commands = ktrdr_otel(*group, "--help").stdout.split("Commands:\n")
+        assert "..." not in commands, "what each does is said to the end"
 
 
 def test_a_group_without_a_command_is_its_help() -> None:
