@@ -96,7 +96,8 @@ def _ending(operation: Operation) -> Iterator[Fact]:
     if operation.lost_reason is not None:
         yield "lost", operation.lost_reason
     if operation.cancel_reason is not None:
-        yield "cancelled", operation.cancel_reason
+        is_cancelled = operation.status is OperationStatus.CANCELLED
+        yield "cancelled" if is_cancelled else "asked to stop", operation.cancel_reason
 
 
 def next_command(operation: Operation, logs: Sequence[LogLine]) -> str:

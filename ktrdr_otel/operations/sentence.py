@@ -12,14 +12,15 @@ def sentence_of(operation: Operation, now: datetime) -> str:
     (98 %), in compute, momentum.py:88`.
     """
     if operation.status is OperationStatus.RUNNING:
-        return _running(operation, now)
+        asked = "" if operation.cancel_reason is None else f"; asked to stop: {operation.cancel_reason}"
+        return f"{_running(operation, now)}{asked}"
     where = f" in {operation.message}" if operation.message else ""
     if operation.error is not None:
         step = f" in {operation.error.step}" if operation.error.step else ""
         return f"{operation.status.value}{step}: {operation.error.type}: {operation.error.message}"
     if operation.lost_reason is not None:
         return f"lost{where}: {operation.lost_reason}"
-    if operation.cancel_reason is not None:
+    if operation.status is OperationStatus.CANCELLED and operation.cancel_reason is not None:
         return f"cancelled{where}: {operation.cancel_reason}"
     return operation.status.value
 

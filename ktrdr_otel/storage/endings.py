@@ -31,13 +31,25 @@ def set_values(connection: Connection, operation_id: str, values: Mapping[str, A
     connection.execute(update(operations).where(operations.c.operation_id == operation_id).values(kept))
 
 
+def ask_to_end(connection: Connection, operation_id: str, reason: str) -> None:
+    """Whoever reads sees that somebody wants the operation to stop, if it runs; the first reason stays."""
+    still_unasked = (
+        operations.c.operation_id == operation_id,
+        operations.c.status == OperationStatus.RUNNING.value,
+        operations.c.cancel_reason.is_(None),
+    )
+    connection.execute(update(operations).where(*still_unasked).values(cancel_reason=storable(reason)))
+
+
 def end(connection: Connection, operation_id: str, ending: Ending) -> None:
     """The operation has ended so, and nothing of it is open."""
     ended_ns = ns_from_utc(ending.ended_at)
     values = rows.progress_values(ending.progress)
     values.update(_OVER)
     # Somebody may have taken it for dead.
-    values.update(status=ending.status.value, ended_ns=ended_ns, lost_reason=None)
+    values.update(
+        status=ending.status.value, ended_ns=ended_ns, lost_reason=None, cancel_reason=ending.reason
+    )
     if ending.error is not None:
         error = ending.error
         values.update(
@@ -46,8 +58,6 @@ def end(connection: Connection, operation_id: str, ending: Ending) -> None:
             error_step=error.step,
             error_traceback=error.traceback,
         )
-    if ending.reason is not None:
-        values["cancel_reason"] = ending.reason
     set_values(connection, operation_id, values)
     key = _key_of(operation_id)
     _close_open(connection, key, ended_ns, _STATUS_OF_OPEN[ending.status])

@@ -256,6 +256,7 @@ class SqlOperationStore:
                 operation_key=key, reason=reason, requested_ns=wall_ns
             )
             connection.execute(request.on_conflict_do_nothing())
+            endings.ask_to_end(connection, operation_id, reason)
 
     def cancel_reasons(self, operation_ids: Iterable[str]) -> dict[str, str]:
         """Those of the operations that somebody wants to stop, with the reason."""

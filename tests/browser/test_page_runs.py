@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.chromium import NOT_FOUND
 from tests.browser.conftest import OpenPage, Train
 from tests.browser.serving import Puppet, Server
+from tests.integration.command_line import ktrdr_otel
 
 # Every percentage that the page has shown.
 _RECORD = """() => {
@@ -101,6 +102,28 @@ def test_a_click_cancels_an_operation(
     expect(page.locator("[data-notice='cancelled']")).to_contain_text("wrong bars")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_hidden()
     job.process.wait(30)
+
+
+def test_who_is_asked_to_stop_in_a_long_step_is_known_to_everybody(
+    server: Server, open_page: OpenPage, puppet: Callable[..., Puppet]
+) -> None:
+    """It cannot hear it before its next step: until then whoever looks sees that it was asked, and why."""
+    job = puppet("deaf")
+    job.do("open", "poll", item="broker", index=1, total=2)
+    page = open_page(server).page
+    page.get_by_role("link", name="puppet").click()
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_enabled()
+    server.ask("/operations/deaf/cancel", {"reason": "wrong bars"})
+    expect(page.locator("[data-notice='asked']")).to_contain_text("wrong bars")
+    expect(page.get_by_role("button", name="Cancelling …")).to_be_disabled()
+    said = ktrdr_otel("operations", "show", "deaf", database=server.database).stdout
+    assert "asked to stop wrong bars\n" in said
+    said = ktrdr_otel("operations", "check", "deaf", database=server.database).stdout
+    assert said.endswith("; asked to stop: wrong bars\n")
+    for _ in range(2):  # the first line ends the long step
+        job.do("step", "poll", item="broker", index=2, total=2)
+    expect(page.locator("[data-notice='cancelled']")).to_contain_text("wrong bars")
+    expect(page.locator("[data-notice='asked']")).to_have_count(0)
 
 
 def test_a_long_step_is_seen_while_it_is_open(

@@ -572,12 +572,19 @@ def test_a_server_that_no_longer_answers_is_away_in_seconds(postgresql_url: str)
 
 
 def test_a_cancel_request_is_heard_by_the_operations_worker(store: SqlOperationStore) -> None:
-    """The first reason stays."""
+    """The first reason stays, and is seen until the operation ends in its own way."""
     for name in ("one", "two"):
         store.create(new(name), wall_ns=1, monotonic_ns=1)
     store.request_cancel("one", "enough", wall_ns=1)
     store.request_cancel("one", "again", wall_ns=2)
     assert store.cancel_reasons(["one", "two"]) == {"one": "enough"}
+    assert [store.get(name).operation.cancel_reason for name in ("one", "two")] == ["enough", None]
+    store.write(
+        Batch(endings={"one": Ending(status=OperationStatus.COMPLETED, ended_at=NOW, progress=progress())})
+    )
+    assert store.get("one").operation.cancel_reason is None
+    store.request_cancel("one", "too late", wall_ns=3)
+    assert store.get("one").operation.cancel_reason is None
 
 
 def test_durations_are_learned_over_runs(store: SqlOperationStore) -> None:

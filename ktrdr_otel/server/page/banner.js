@@ -45,6 +45,13 @@ function notices(operation) {
         text: "Its clocks stand still until it goes on.",
       });
     else if (operation.stalled) found.push(stalled(operation));
+    if ((operation.cancel_reason ?? null) !== null)
+      found.push({
+        key: "asked",
+        tone: "note",
+        title: "Asked to stop: it does so at its next step.",
+        text: operation.cancel_reason,
+      });
   }
   if (stall && (ended(operation) || !operation.stalled)) found.push(stalledOnce(stall));
   return found;

@@ -44,6 +44,7 @@ export class CancelButton {
   }
 
   show(operation) {
+    this.asked ||= (operation.cancel_reason ?? null) !== null;
     this.button.hidden = ended(operation);
     if (ended(operation) && this.dialog.open) this.dialog.close();
     this.button.disabled = this.asked;
