@@ -11,7 +11,7 @@ from typing import Final
 from ktrdr_otel.context import when_forked
 from ktrdr_otel.errors import SettingsError
 
-LONGEST_OPERATION_ID: Final = 200  # characters
+_LONGEST_OPERATION_ID: Final = 200  # characters
 
 _random = random.Random()  # noqa: S311 # ids, not secrets
 when_forked(_random.seed)
@@ -35,6 +35,8 @@ def new_operation_id(operation_type: str) -> str:
 
 def check_operation_id(operation_id: str) -> None:
     """Raises `SettingsError` unless it is 1 to 200 printable characters: it stands in tables, URLs and metrics."""
-    if not (0 < len(operation_id) <= LONGEST_OPERATION_ID and operation_id.isprintable()):
+    if not (0 < len(operation_id) <= _LONGEST_OPERATION_ID and operation_id.isprintable()):
         shown = ascii(operation_id if len(operation_id) < 50 else operation_id[:50] + "...")
-        raise SettingsError(f"operation id {shown}: give it 1 to {LONGEST_OPERATION_ID} printable characters")
+        raise SettingsError(
+            f"operation id {shown}: give it 1 to {_LONGEST_OPERATION_ID} printable characters"
+        )

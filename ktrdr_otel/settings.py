@@ -41,8 +41,8 @@ class Settings(BaseSettings):
 
     @property
     def heartbeat_interval_seconds(self) -> float:
-        """Every 2 s, and at most a fifth of the lease."""
-        return min(2.0, self.lease_seconds / 5)
+        """How often a sign of life is stored."""
+        return heartbeat_interval_seconds(self.lease_seconds)
 
     @property
     def database_url(self) -> str:
@@ -57,6 +57,11 @@ class Settings(BaseSettings):
             if path not in ("", ":memory:") and not path.startswith("file:"):
                 return f"{_FILE}{_absolute(Path(path))}{mark}{options}"
         return self.database
+
+
+def heartbeat_interval_seconds(lease_seconds: float) -> float:
+    """Every 2 s, and at most a fifth of the lease."""
+    return min(2.0, lease_seconds / 5)
 
 
 def _absolute(path: Path) -> Path:

@@ -21,6 +21,8 @@ logger = logging.getLogger("drill")  # the program's, as far as anyone knows
 _STUCK_SECONDS: Final = 18.0
 _ITEMS: Final = 40
 _ITEM_SECONDS: Final = 0.2
+# Until what it has said is stored: whoever is stuck in the middle of a write keeps all others from writing, too.
+_STORED_SECONDS: Final = 1.0
 _SLOW_SECONDS: Final = 4.5  # of an item that took `_ITEM_SECONDS` in the run before
 _FAILED: Final = 1
 # Short allowances, where the environment says none: a drill is over in half a minute.
@@ -107,6 +109,7 @@ def _run(kind: Drill, named: str, database: str | None, seconds: float) -> int:
                 ):
                     if goes_wrong:
                         logger.warning("the bars of AAPL have a gap")
+                        time.sleep(_STORED_SECONDS)
                         _HAPPENS[kind](seconds)
                     else:
                         time.sleep(_ITEM_SECONDS)
@@ -179,8 +182,7 @@ def _slow_items(count: int, seconds: float) -> None:
 
 
 def freeze(seconds: float) -> None:
-    """Stopped by a signal, a second after the last that it said; a child continues it."""
-    time.sleep(1)  # not in the middle of writing what it said: nobody else could write then
+    """Stopped by a signal; a child continues it."""
     with subprocess.Popen(  # noqa: S603 # our own words
         ["/bin/sh", "-c", f"sleep {seconds:g}; kill -CONT {os.getpid()}"]
     ):
@@ -188,8 +190,7 @@ def freeze(seconds: float) -> None:
 
 
 def die(_seconds: float) -> None:
-    """Killed without a word, a second after the last that it said."""
-    time.sleep(1)
+    """Killed without a word."""
     if sys.stdout.isatty():
         # The display has hidden the terminal's cursor, and nobody will be there to show it again.
         os.write(1, b"\x1b[?25h")
@@ -208,7 +209,7 @@ _WHAT: Final = {
     Drill.SLOW: "Items will take much longer than in a run before, none beyond its allowance.",
     Drill.FREEZE: "The process will be stopped by a signal for {seconds:g} s.",
     Drill.KILL: "The process will be killed by SIGKILL in about five seconds.",
-    Drill.FAIL: "One step will raise an exception in about four seconds.",
+    Drill.FAIL: "One step will raise an exception in about five seconds.",
 }
 _HAPPENS: Final[dict[Drill, Callable[[float], None]]] = {
     Drill.STALL: stall_busy,

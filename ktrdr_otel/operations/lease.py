@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from ktrdr_otel.operations import worker as workers
 from ktrdr_otel.operations.models import Worker
+from ktrdr_otel.settings import heartbeat_interval_seconds
 
 # A process is there, of another user, and /proc shows none of it (`hidepid`): then only the lease counts.
 HIDDEN = -1
+_PATIENCE_BEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +36,25 @@ def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> st
 
     `started_ticks` is what `look` gave: the start time of the process that has the worker's pid now. It counts
     only in the same boot and PID namespace, where a process that is there is never lost (a native call
-    may keep its heartbeat thread from running). On the same boot only the monotonic clock counts, so that
-    nobody who sets the wall clock changes a state.
+    may keep its heartbeat thread from running), and one that is gone is lost after three heartbeats that did not
+    come: until then its watcher, which knows of what it died, can say so. On the same boot only the monotonic clock
+    counts, so that nobody who sets the wall clock changes a state.
     """
     if beat.lease_seconds == 0:
         return None
     worker = beat.worker
     same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
+    silence_ns = here.monotonic_ns - beat.monotonic_ns if same_boot else here.wall_ns - beat.wall_ns
+    silence = silence_ns / 1e9
     seen = worker.pid_started_ticks and started_ticks != HIDDEN
     if same_boot and worker.pid_namespace == here.pid_namespace and seen:
-        if started_ticks == worker.pid_started_ticks:
+        patience = _PATIENCE_BEATS * heartbeat_interval_seconds(beat.lease_seconds)
+        if started_ticks == worker.pid_started_ticks or silence <= patience:
             return None
         return f"process {worker.pid} is gone"
-    silence = here.monotonic_ns - beat.monotonic_ns if same_boot else here.wall_ns - beat.wall_ns
-    if silence / 1e9 <= beat.lease_seconds:
+    if silence <= beat.lease_seconds:
         return None
-    return f"no heartbeat from {worker.host} for {silence / 1e9:.0f} s, its lease is {beat.lease_seconds:g} s"
+    return f"no heartbeat from {worker.host} for {silence:.0f} s, its lease is {beat.lease_seconds:g} s"
 
 
 def look(worker: Worker) -> int | None:

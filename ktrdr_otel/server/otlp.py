@@ -16,8 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ktrdr_otel import semconv
 from ktrdr_otel.bridge.units import context_of
+from ktrdr_otel.errors import SettingsError
 from ktrdr_otel.exporters.records import final_span_id
-from ktrdr_otel.ids import LONGEST_OPERATION_ID
+from ktrdr_otel.ids import check_operation_id
 from ktrdr_otel.progress.events import Unit, UnitError
 
 LONGEST_BODY: Final = 8 * 2**20  # bytes as they come
@@ -130,8 +131,10 @@ def _report(span: Span, resource: Mapping[str, Any]) -> Report | None:
     operation_id = attributes.get(semconv.OPERATION_ID)
     if operation_id is None:
         return None
-    if not 0 < len(operation_id) <= LONGEST_OPERATION_ID:
-        raise ValueError(f"an operation's id has 1 to {LONGEST_OPERATION_ID} characters")
+    try:
+        check_operation_id(operation_id)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
     state = attributes.get(semconv.SPAN_STATE)
     is_start = state in _STARTS
     progress_type = attributes.get(semconv.PROGRESS_TYPE)

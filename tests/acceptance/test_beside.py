@@ -38,7 +38,7 @@ def test_a_relative_path_names_the_same_store_for_all(tmp_path: Path, database: 
     path = tmp_path / database.removeprefix("sqlite:///")
     service = open_service(load_settings(database=str(path)))
     deadline = time.monotonic() + 20
-    # Anybody can see that it is gone; only its watcher knows of what it died.
+    # After six seconds anybody can see that it is gone; only its watcher knows of what it died.
     while not str(service.get("job").lost_reason).endswith("killed by SIGKILL"):
         assert time.monotonic() < deadline, service.get("job").lost_reason
         time.sleep(0.05)

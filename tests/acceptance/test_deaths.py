@@ -109,8 +109,7 @@ def _death(running: Job, folder: Path) -> Death:
                 stored_after = time.monotonic() - killed_monotonic
             time.sleep(0.005)
         # What nobody has stored anybody sees, who looks.
-        lost = running.operation()
-        assert lost.status is OperationStatus.LOST
+        lost = running.until(lambda each: each.status is OperationStatus.LOST, LEASE_SECONDS + 2)
         assert lost.lost_reason is not None
         assert running.service.reap() == ([] if stored_after is not None else ["job"])
         if watcher is not None:
@@ -176,7 +175,7 @@ def _is_sampled(database: Path) -> bool:
 
 
 def test_with_its_watcher_killed_along_whoever_reads_the_store_tells(tmp_path: Path) -> None:
-    """On the same machine at once, as its process is seen to be gone; once."""
+    """On the same machine before its lease has run out, as its process is seen to be gone; once."""
     with job(tmp_path, "nothing") as running:
         there(running)
         watcher = running.watcher()

@@ -129,15 +129,19 @@ class Job:
             time.sleep(0.05)
         assert self.service.traces.debt("job") is None, "something is owed"
 
-    def look(self) -> str:
-        """What the command line says of it, which finds it dead and has its trace completed."""
-        return subprocess.run(
-            [sys.executable, "-m", "ktrdr_otel", "operations", "list", "--database", self.database],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+    def look_until_lost(self) -> None:
+        """The command line finds it dead once three heartbeats have not come, and has its trace completed."""
+        deadline = time.monotonic() + 30
+        said = ""
+        while "lost" not in said:
+            assert time.monotonic() < deadline, said
+            said = subprocess.run(
+                [sys.executable, "-m", "ktrdr_otel", "operations", "list", "--database", self.database],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
 
     def close(self) -> None:
         """Nothing of it is left."""
@@ -228,7 +232,7 @@ def kill(job: Job, seconds: float) -> None:
     job.process.kill()
     job.process.wait()
     if seconds < UNWATCHED_SECONDS:
-        assert "lost" in job.look()
+        job.look_until_lost()
 
 
 @pytest.mark.timeout(120 + KILLS * 15)
@@ -376,7 +380,7 @@ def test_without_a_watcher_whoever_looks_closes_the_trace(tmp_path: Path) -> Non
             time.sleep(0.05)
         job.process.kill()
         job.process.wait()
-        assert "lost" in job.look()
+        job.look_until_lost()
         job.wait_until_closed()
         trace, _ = shown(job.receiver, LiveMode.MARKERS)
         assert disagreements(trace, LiveMode.MARKERS, retold(job.service)) == []

@@ -226,6 +226,15 @@ def test_what_cannot_be_understood_is_counted_as_rejected(running: Running) -> N
     assert running.service.get("far").items_completed == 1
 
 
+@pytest.mark.parametrize("operation_id", ["", "a\0b", "two\nlines", "x" * 201])
+def test_an_operation_id_that_cannot_be_shown_is_rejected(running: Running, operation_id: str) -> None:
+    """As anywhere else; a sender is told, and does not come back with it."""
+    answer = send(running, span("load", operation__id=operation_id, progress__type="load"), span("other"))
+    assert answer.partial_success.rejected_spans == 1
+    assert answer.partial_success.error_message.endswith("give it 1 to 200 printable characters")
+    assert [each.operation_id for each in running.service.list()] == ["far"]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

@@ -27,9 +27,17 @@ def test_a_living_process_is_never_lost(seconds: float, wall_off_ns: int) -> Non
 
 
 @given(ticks=st.one_of(st.none(), st.integers(0, 999), st.integers(1001, 5000)), seconds=st.floats(0, 1e6))
-def test_a_process_that_is_gone_is_lost_at_once(ticks: int | None, seconds: float) -> None:
-    """Also when another process has its pid by now."""
-    assert lost_reason(BEAT, here(seconds), started_ticks=ticks) == "process 42 is gone"
+def test_a_process_that_is_gone_is_lost_after_three_heartbeats(ticks: int | None, seconds: float) -> None:
+    """Also when another process has its pid by now; sooner only its watcher says so."""
+    verdict = lost_reason(BEAT, here(seconds), started_ticks=ticks)
+    assert verdict == ("process 42 is gone" if int(seconds * SECOND) > 6 * SECOND else None)
+
+
+def test_a_short_lease_makes_short_patience() -> None:
+    """Its heartbeats are a fifth of it apart."""
+    beat = dataclasses.replace(BEAT, lease_seconds=2)
+    assert lost_reason(beat, here(1.1), started_ticks=None) is None
+    assert lost_reason(beat, here(1.3), started_ticks=None) == "process 42 is gone"
 
 
 @given(seconds=st.floats(0, 1e5), wall_off_ns=st.integers(-HOUR, HOUR))
