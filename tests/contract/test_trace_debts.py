@@ -16,7 +16,7 @@ from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
 from ktrdr_otel.storage.traces import owed_checkpoints_query
 from ktrdr_otel.watcher.record import Record
-from tests.contract.test_store_contract import new, progress, unit
+from tests.contract.builders import new, progress, unit
 
 EXPORT = TraceExport(
     receivers=(

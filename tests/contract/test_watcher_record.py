@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from ktrdr_otel.operations.ports import Batch
+from ktrdr_otel.pulse import Pulse
 from ktrdr_otel.storage import SqlOperationStore
 from ktrdr_otel.watcher.place import Place
+from ktrdr_otel.watcher.process import Watcher
 from ktrdr_otel.watcher.record import Record
-from tests.contract.test_store_contract import NOW, new, progress, watching_me
+from tests.contract.builders import NOW, new, progress, watching_me
 
 STALL = {"step": "Load", "activity": "waiting", "stack": "Thread 1"}
 
@@ -56,3 +58,46 @@ def test_a_place_is_stored_for_who_cannot_store_it(store: SqlOperationStore) -> 
     record.lost("one", "gone", ended_ns=10**18)
     assert record.place("one") is None
     record.close()
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_a_watcher_takes_over_what_a_dead_one_has_said(
+    store: SqlOperationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stall stays while nothing has moved since, and is over once it has; the process runs, so it is resumed."""
+    monkeypatch.setattr("ktrdr_otel.watcher.process._IDLE_SECONDS", 0.3)
+    store.create(new("one"), wall_ns=1, monotonic_ns=1)
+    pulse = Pulse.create()
+    pulse.tick()
+    record = Record(watching_me(store))
+    stall = {
+        "since": NOW.isoformat(),
+        "until": None,
+        "noticed_at": NOW.isoformat(),
+        "step": "Load",
+        "activity": "waiting",
+        "stack": "Thread 1",
+        "moved": pulse.look().moved,
+    }
+    record.stalled("one", json.dumps(stall))
+    record.suspended("one")
+    record.close()
+    config = {
+        **watching_me(store),
+        "pulse": pulse.path,
+        "heartbeat_seconds": 2.0,
+        "unknown_seconds": 300.0,
+        "allowances": [],
+        "py_spy": None,
+        "closing": None,
+    }
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (True, False)
+    pulse.tick()
+    Watcher(config).run()
+    seen = store.get("one").operation
+    assert (seen.stalled, seen.suspended) == (False, False)
+    assert seen.stall is not None
+    assert seen.stall.until is not None
+    pulse.close()

@@ -26,7 +26,7 @@ from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server.closing import TraceCloser
 from ktrdr_otel.settings import Settings, load_settings
 from ktrdr_otel.storage import SqlOperationStore, open_store
-from tests.contract.test_store_contract import new, unit
+from tests.contract.builders import new, unit
 from tests.integration.otlp_receivers import HttpReceiver, spans_of
 
 
