@@ -3,6 +3,7 @@
 KtrdrOtelError
 ├── CancellationError           somebody asked the operation to stop
 ├── SettingsError               a setting cannot be used as it stands
+├── UncancellableError          the operation has ended, or its process does not write to this store
 └── StoreError                  the operations' store
     ├── StoreUnavailableError   it cannot be opened, read or written
     ├── OperationExistsError    the operation id is taken
@@ -24,6 +25,10 @@ class CancellationError(KtrdrOtelError):
 
 class SettingsError(KtrdrOtelError):
     """A setting cannot be used as it stands."""
+
+
+class UncancellableError(KtrdrOtelError):
+    """Nobody would hear a request to cancel the operation: it has ended, or is only reported here."""
 
 
 class StoreError(KtrdrOtelError):

@@ -112,17 +112,17 @@ class _Reasons(logging.Handler):
             self.newest = record.getMessage()
 
 
-def check_notify(urls: str) -> None:
-    """The URLs can be used; raises `SettingsError`, which does not repeat them."""
+def check_notify(urls: str, setting: str = "KTRDR_OTEL_NOTIFY") -> None:
+    """The URLs can be used; raises `SettingsError`, which names the setting and does not repeat them."""
     try:
         import apprise
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f"KTRDR_OTEL_NOTIFY needs {error.name}, which is not installed; pip install 'ktrdr-otel[notify]'"
+            f"{setting} needs {error.name}, which is not installed; pip install 'ktrdr-otel[notify]'"
         ) from error
     for place, url in enumerate(urls.split(), start=1):
         if not apprise.Apprise().add(url):
-            raise SettingsError(f"KTRDR_OTEL_NOTIFY: the URL at place {place} is none that Apprise knows")
+            raise SettingsError(f"{setting}: the URL at place {place} is none that Apprise knows")
 
 
 class Notifier:

@@ -125,12 +125,9 @@ def cancel(
 ) -> None:
     """Ask an operation to stop at its next step."""
     with operations_of(database, url) as opened:
-        operation = opened.get(operation_id)
-        if operation.status.is_terminal:
-            fail(f"operation {operation_id} is {operation.status.value} already")
-        opened.request_cancel(operation_id, reason)
+        asked = opened.request_cancel(operation_id, reason)
         if as_json:
-            print_json({"operation_id": operation_id, "cancel_requested": True, "reason": reason})
+            print_json({"operation_id": operation_id, "cancel_requested": True, "reason": asked})
         else:
             typer.echo(f"operation {operation_id} stops at its next step")
 

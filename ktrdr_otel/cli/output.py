@@ -84,8 +84,8 @@ class Operations(Protocol):
         """All threads of the operation's process, taken now, or why there are none."""
         ...
 
-    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
-        """The operation will stop at its next checkpoint."""
+    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> str:
+        """The operation will stop at its next checkpoint, for the reason that was given first, which is returned."""
         ...
 
     def follow(self, operation_id: str) -> Iterator[Checkpoint | Operation]:

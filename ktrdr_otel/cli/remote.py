@@ -10,7 +10,7 @@ import httpx
 from httpx_sse import SSEError, connect_sse
 
 from ktrdr_otel.context import KEPT_LOGS
-from ktrdr_otel.errors import StoreError, StoreUnavailableError, UnknownOperationError
+from ktrdr_otel.errors import StoreError, StoreUnavailableError, UncancellableError, UnknownOperationError
 from ktrdr_otel.operations.json_form import checkpoint_of, log_line_of, operation_of, sample_of
 from ktrdr_otel.operations.logs import LogLine
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
@@ -85,10 +85,16 @@ class RemoteOperations:
             answer.raise_for_status()
             return StackTaken(True, str(answer.json()["stack"]))
 
-    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
-        """The operation will stop at its next checkpoint; raises `UnknownOperationError`."""
+    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> str:
+        """The operation will stop at its next checkpoint, for the reason that was given first, which is returned.
+
+        Raises `UnknownOperationError` and `UncancellableError`.
+        """
         with self._told(operation_id):
-            self._client.post(f"{_path(operation_id)}/cancel", json={"reason": reason}).raise_for_status()
+            answer = self._client.post(f"{_path(operation_id)}/cancel", json={"reason": reason})
+            if answer.status_code == httpx.codes.CONFLICT:
+                raise UncancellableError(str(answer.json()["detail"]))
+            return str(answer.raise_for_status().json()["reason"])
 
     def follow(self, operation_id: str) -> Iterator[Checkpoint | Operation]:
         """Each finished step from the first on, and each new state, to the end.

@@ -20,9 +20,7 @@ def watching() -> Iterator[Finding]:
     from ktrdr_otel.watcher.starter import can_watch
 
     if _is_off():
-        yield Finding(
-            _NAME, "ok", "off: silence alone is judged, a death is told by the lease (KTRDR_OTEL_WATCHER)"
-        )
+        yield Finding(_NAME, "ok", "off: silence alone is judged, a death by who looks (KTRDR_OTEL_WATCHER)")
         return
     if not can_watch():
         yield Finding(

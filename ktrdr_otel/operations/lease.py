@@ -42,12 +42,9 @@ def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> st
     """
     if beat.lease_seconds == 0:
         return None
-    worker = beat.worker
-    same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
-    silence_ns = here.monotonic_ns - beat.monotonic_ns if same_boot else here.wall_ns - beat.wall_ns
-    silence = silence_ns / 1e9
+    worker, silence = beat.worker, _silence(beat, here)
     seen = worker.pid_started_ticks and started_ticks != HIDDEN
-    if same_boot and worker.pid_namespace == here.pid_namespace and seen:
+    if is_same_boot(worker, here) and worker.pid_namespace == here.pid_namespace and seen:
         patience = _PATIENCE_BEATS * heartbeat_interval_seconds(beat.lease_seconds)
         if started_ticks == worker.pid_started_ticks or silence <= patience:
             return None
@@ -57,7 +54,29 @@ def lost_reason(beat: Heartbeat, here: Here, *, started_ticks: int | None) -> st
     return f"no heartbeat from {worker.host} for {silence:.0f} s, its lease is {beat.lease_seconds:g} s"
 
 
+def is_overdue(beat: Heartbeat, here: Here) -> bool:
+    """Whether nobody has said for longer than the lease that the worker is there."""
+    return 0 < beat.lease_seconds < _silence(beat, here)
+
+
+def is_same_boot(worker: Worker, here: Here) -> bool:
+    """Whether the worker's monotonic clock is that of whoever asks."""
+    return bool(worker.boot_id) and worker.boot_id == here.boot_id
+
+
+def is_of(worker: Worker, pid: int, here: Here) -> bool:
+    """Whether who asks sees the worker under that pid."""
+    return is_same_boot(worker, here) and (worker.pid_namespace, worker.pid) == (here.pid_namespace, pid)
+
+
 def look(worker: Worker) -> int | None:
     """The start time of the process that has the worker's pid now; None if there is none, `HIDDEN` if unseen."""
     started_ticks = workers.started_ticks(worker.pid)
     return HIDDEN if started_ticks is None and workers.is_hidden(worker.pid) else started_ticks
+
+
+def _silence(beat: Heartbeat, here: Here) -> float:
+    """Seconds since the last heartbeat."""
+    if is_same_boot(beat.worker, here):
+        return (here.monotonic_ns - beat.monotonic_ns) / 1e9
+    return (here.wall_ns - beat.wall_ns) / 1e9

@@ -140,7 +140,7 @@ class Operation:
     allowance_seconds: float | None = None  # how long it may stand still now
     error: OperationError | None = None
     lost_reason: str | None = None
-    cancel_reason: str | None = None  # of who asked it to stop, from then on
+    cancel_reason: str | None = None  # of who asked it to stop: while it runs, or was cancelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,16 @@
 """The OperationsService: begins, follows and ends operations, and tells everyone how they are."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ktrdr_otel.clock import Clock, utc_from_ns
+from ktrdr_otel.clock import Clock
 from ktrdr_otel.context import KEPT_LOGS
-from ktrdr_otel.errors import StoreError
+from ktrdr_otel.errors import StoreError, UncancellableError
 from ktrdr_otel.operations import lease
 from ktrdr_otel.operations.allowances import Allowances
 from ktrdr_otel.operations.durations import DRILL, Kind
+from ktrdr_otel.operations.judgement import Judgement
 from ktrdr_otel.operations.logs import LogInbox, LogLine
 from ktrdr_otel.operations.models import (
     Checkpoint,
@@ -21,11 +21,10 @@ from ktrdr_otel.operations.models import (
     Progress,
 )
 from ktrdr_otel.operations.owed_traces import OwedTraces
-from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, Stored, StoredSpan
+from ktrdr_otel.operations.ports import Batch, Changes, OperationStore, StoredSpan
 from ktrdr_otel.operations.samples import Sample
 from ktrdr_otel.operations.stack import StackTaken, py_spy
 from ktrdr_otel.operations.stack import take as take_stack
-from ktrdr_otel.operations.stalls import Condition, judge
 from ktrdr_otel.operations.step_row import StepRow
 from ktrdr_otel.operations.trace_export import ExportLedger, TraceExport
 from ktrdr_otel.operations.worker import boot_id, pid_namespace
@@ -50,6 +49,7 @@ class OperationsService:
         self._store = store
         self._clock = clock
         self.traces = OwedTraces(store, clock)
+        self._judgement = Judgement(store, clock)
         self._listener: ProgressListener | None = None
         self._settings = settings
         self._shutdown_timeout_seconds = settings.shutdown_timeout_seconds
@@ -134,7 +134,7 @@ class OperationsService:
 
     def get(self, operation_id: str) -> Operation:
         """The operation as it is now; raises `UnknownOperationError`."""
-        return self._judged(self._store.get(operation_id))
+        return self._judgement.of(self._store.get(operation_id))
 
     def list(
         self,
@@ -152,7 +152,7 @@ class OperationsService:
         found: list[Operation] = []
         while len(found) < limit:
             page = self._store.find(status=stored, operation_type=operation_type, limit=limit, before=before)
-            judged = [self._judged(each) for each in page]
+            judged = [self._judgement.of(each) for each in page]
             found.extend(each for each in judged if status is None or each.status is status)
             if len(page) < limit:
                 break
@@ -180,7 +180,7 @@ class OperationsService:
     def following(self, operation_ids: Iterable[str], *, after_key: int) -> tuple[Sequence[Operation], int]:
         """Those operations, all that run, and all that began after that key; and the highest key so far."""
         found = self._store.following(operation_ids, after_key=after_key)
-        return [self._judged(each) for each in found], max([after_key, *(each.key for each in found)])
+        return [self._judgement.of(each) for each in found], max([after_key, *(each.key for each in found)])
 
     def ended_lately(self, *, seconds: float, limit: int) -> Sequence[Operation]:
         """So many of the newest that have ended within that time, in the order of their ends."""
@@ -245,9 +245,18 @@ class OperationsService:
         """The listener hears every state of operations of this process as it is recorded, and must be quick."""
         self._listener = listener
 
-    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> None:
-        """The operation will stop at its next checkpoint; raises `UnknownOperationError`."""
+    def request_cancel(self, operation_id: str, reason: str = "Operation cancelled") -> str:
+        """The operation will stop at its next checkpoint, for the reason that was given first, which is returned.
+
+        Raises `UnknownOperationError` and `UncancellableError`.
+        """
+        operation = self.get(operation_id)
+        if operation.status.is_terminal:
+            raise UncancellableError(f"operation {operation_id} is {operation.status.value} already")
+        if not self.has_worker(operation_id):
+            raise UncancellableError(f"operation {operation_id} is only reported here; stop it where it runs")
         self._store.request_cancel(operation_id, reason, wall_ns=self._clock.wall_ns())
+        return self.get(operation_id).cancel_reason or reason
 
     def durations(self) -> dict[Kind, float]:
         """Mean seconds per kind of unit, from completed operations; none where the store does not tell them."""
@@ -295,7 +304,7 @@ class OperationsService:
         """
         reaped = []
         for stored in self._store.following((), after_key=_NO_KEY):
-            judged = self._judged(stored)
+            judged = self._judgement.of(stored)
             if judged.status is not OperationStatus.LOST or judged.lost_reason is None:
                 continue
             if self._store.mark_lost(
@@ -339,40 +348,3 @@ class OperationsService:
         """The child of a fork has no writer, and none of its parent's connections."""
         self._writer.forget_after_fork()
         self._store.forget_after_fork()
-
-    def _judged(self, stored: Stored) -> Operation:
-        operation = stored.operation
-        if operation.status is not OperationStatus.RUNNING:
-            return operation
-        here = lease.Here(boot_id(), pid_namespace(), self._clock.wall_ns(), self._clock.monotonic_ns())
-        why = lease.lost_reason(stored.heartbeat, here, started_ticks=lease.look(stored.heartbeat.worker))
-        if why is None:
-            return self._in_condition(stored, here)
-        return dataclasses.replace(
-            operation,
-            status=OperationStatus.LOST,
-            lost_reason=why,
-            ended_at=utc_from_ns(stored.heartbeat.wall_ns),
-            estimated_remaining_seconds=None,
-            stalled=False,
-            suspended=False,
-        )
-
-    def _in_condition(self, stored: Stored, here: lease.Here) -> Operation:
-        """As its watcher says, else as its silence does."""
-        operation, movement = stored.operation, stored.movement
-        if operation.stalled or operation.suspended or movement is None:
-            return operation
-        worker = stored.heartbeat.worker
-        same_boot = bool(worker.boot_id) and worker.boot_id == here.boot_id
-        silent_ns = (
-            here.monotonic_ns - movement.monotonic_ns if same_boot else here.wall_ns - movement.wall_ns
-        )
-        condition = judge(silent_ns / 1e9, movement.allowance_seconds, movement.slow_after_seconds)
-        if condition is Condition.STALLED and (frozen := self._store.frozen_writer()) is not None:
-            # Neither a process nor its watcher can say that it moves: the silence proves nothing, but of the frozen.
-            is_mine = (worker.pid, worker.pid_namespace) == (frozen, here.pid_namespace)
-            return dataclasses.replace(operation, suspended=same_boot and is_mine)
-        return dataclasses.replace(
-            operation, slow=condition is Condition.SLOW, stalled=condition is Condition.STALLED
-        )

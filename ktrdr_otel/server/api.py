@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ktrdr_otel import semconv
 from ktrdr_otel.context import KEPT_LOGS
 from ktrdr_otel.display.strict_json import strict_json
-from ktrdr_otel.errors import StoreError, UnknownOperationError
+from ktrdr_otel.errors import StoreError, UncancellableError, UnknownOperationError
 from ktrdr_otel.metrics.prometheus import PrometheusFace
 from ktrdr_otel.operations.json_form import checkpoint_json, log_line_json, operation_json, sample_json
 from ktrdr_otel.operations.models import Checkpoint, Operation, OperationStatus
@@ -166,13 +166,10 @@ def list_samples(
 )
 def cancel_operation(backend: Asked, operation_id: OperationId, form: CancelForm | None = None) -> Response:
     """Ask an operation to stop at its next step."""
-    operation = backend.service.get(operation_id)
-    if operation.status.is_terminal:
-        return problem(409, f"operation {operation_id} is {operation.status.value} already")
-    if not backend.service.has_worker(operation_id):
-        return problem(409, f"operation {operation_id} is only reported here; stop it where it runs")
-    reason = (form or CancelForm()).reason
-    backend.service.request_cancel(operation_id, reason)
+    try:
+        reason = backend.service.request_cancel(operation_id, (form or CancelForm()).reason)
+    except UncancellableError as error:
+        return problem(409, str(error))
     return as_json({"operation_id": operation_id, "cancel_requested": True, "reason": reason}, status=202)
 
 

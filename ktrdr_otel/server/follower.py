@@ -41,6 +41,7 @@ class Follower:
         self._lost: dict[str, float] = {}  # told as lost, and when: the worker of one may come back
         self._key: int | None = None
         self._sequence = 0
+        self._untold_losses: set[str] = set()  # those that could not be stored yet
         self._stopped = threading.Event()
         self.is_away = False  # the store could not be read when it was looked at last
         self._thread = threading.Thread(target=self._run, name="ktrdr-otel follower", daemon=True)
@@ -91,7 +92,7 @@ class Follower:
             self._deliver([], steps, self._sequence)
         is_anyone_lost = any(each.status is OperationStatus.LOST for each in operations)
         if is_anyone_lost:
-            self._service.reap()
+            operations = self._reaped(operations)
         # Not before what may fail and is tried again: it goes on from here, and what is not handed on now never is.
         # Not every checkpoint is a step; those that are none need not be looked at again.
         self._key, self._sequence = (
@@ -99,11 +100,31 @@ class Follower:
             max([self._sequence, highest, *(step.sequence for step in steps[-1:])]),
         )
         self._running = {each.operation_id for each in operations if not each.status.is_terminal}
+        self._untold_losses.difference_update(each.operation_id for each in operations)
+        self._running |= self._untold_losses
         self._remember_lost(operations)
         self._deliver(operations, steps, self._sequence)
         if not self._has_recalled:
             self._recall_ended()
         self._traces.look(is_urgent=is_anyone_lost)
+
+    def _reaped(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Whoever is lost as the store has it by now: somebody else may have been first, and known better.
+
+        Of losses that cannot be stored nobody is told yet, and nobody else has to wait for that.
+        """
+        try:
+            self._service.reap()
+        except StoreError as error:
+            if not self._untold_losses:
+                logger.warning("who is lost cannot be stored: %s; trying again", error)
+            lost = {each.operation_id for each in operations if each.status is OperationStatus.LOST}
+            self._untold_losses |= lost
+            return [each for each in operations if each.operation_id not in lost]
+        return [
+            self._service.get(each.operation_id) if each.status is OperationStatus.LOST else each
+            for each in operations
+        ]
 
     def _recall_ended(self) -> None:
         """After the first delivery: what ends from there on is news, and what ended before is in this answer."""

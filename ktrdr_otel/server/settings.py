@@ -62,16 +62,18 @@ def load_server_settings(**given: object) -> ServerSettings:
         raise SettingsError(f"{said_as(first['loc'], given)}: {first['msg']}") from error
     token = settings.token
     if token is not None and len(token.get_secret_value()) < _SHORTEST_TOKEN:
-        raise SettingsError(f"KTRDR_OTEL_TOKEN: a token has at least {_SHORTEST_TOKEN} characters")
+        raise SettingsError(
+            f"{said_as(('token',), given)}: a token has at least {_SHORTEST_TOKEN} characters"
+        )
     if token is None and not settings.is_loopback:
         raise SettingsError(
             f"--host {settings.host} can be reached from other machines: set KTRDR_OTEL_TOKEN to a secret of "
             f"{_SHORTEST_TOKEN} or more characters, or leave --host at 127.0.0.1"
         )
     if settings.notify is not None:
-        check_notify(settings.notify.get_secret_value())
+        check_notify(settings.notify.get_secret_value(), said_as(("notify",), given))
     for name in ("trace_url", "dashboard_url"):
-        _check_template(name, getattr(settings, name))
+        _check_template(said_as((name,), given), getattr(settings, name))
     return settings
 
 
@@ -88,10 +90,9 @@ def _is_loopback(host: str) -> bool:
     return is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
-def _check_template(name: str, template: str | None) -> None:
+def _check_template(setting: str, template: str | None) -> None:
     if template is None:
         return
-    setting = f"KTRDR_OTEL_{name.upper()}"
     if not template.startswith(("http://", "https://")):
         raise SettingsError(f"{setting}: a link begins with http:// or https://, not {template!r}")
     try:

@@ -38,7 +38,7 @@ def ask_to_end(connection: Connection, operation_id: str, reason: str) -> None:
         operations.c.status == OperationStatus.RUNNING.value,
         operations.c.cancel_reason.is_(None),
     )
-    connection.execute(update(operations).where(*still_unasked).values(cancel_reason=storable(reason)))
+    connection.execute(update(operations).where(*still_unasked).values(cancel_reason=reason))
 
 
 def end(connection: Connection, operation_id: str, ending: Ending) -> None:

@@ -32,6 +32,10 @@ _POSSIBLE: Final = "cannot be used; say sqlite:///path, a path, or postgresql://
 
 # PostgreSQL hands out sequence numbers before it commits: two writers at once would let a reader, who goes on from the
 # highest that it has seen, miss the rows of the slower one. So writers take turns, as SQLite's do anyway.
+# One who stops in the middle of its turn, by a signal say, is thrown out by the server, before the others give up.
+BE_BRIEF = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '10s', true)"
+)
 TAKE_TURN = text("SELECT pg_advisory_xact_lock(7305148)")
 TELL = text(f"SELECT pg_notify('{CHANNEL}', '')")
 
@@ -79,6 +83,7 @@ class Database:
                 if not self.is_postgresql:
                     yield connection
                     return
+                connection.execute(BE_BRIEF)
                 connection.execute(TAKE_TURN)
                 yield connection
                 connection.execute(TELL)
@@ -146,9 +151,10 @@ class Database:
         except _REFUSALS as error:
             raise StoreError(f"{self.name}: {_why(error)}") from error
         except (SQLAlchemyError, sqlite3.Error) as error:
-            frozen = self.frozen_writer()
-            held = "" if frozen is None else f", process {frozen} holds it and was stopped by a signal"
-            raise StoreUnavailableError(self.name, f"{_why(error)}{held}") from error
+            why = _why(error)
+            if "locked" in why and (frozen := self.frozen_writer()) is not None:
+                why = f"{why}, process {frozen} holds it and was stopped by a signal"
+            raise StoreUnavailableError(self.name, why) from error
 
 
 def name_of(url: URL) -> str:

@@ -15,7 +15,7 @@ from ktrdr_otel.operations.logs import LogLine, by_operation
 from ktrdr_otel.operations.models import Checkpoint, NewOperation, OperationStatus
 from ktrdr_otel.operations.ports import Batch, Changes, Stored, StoredSpan
 from ktrdr_otel.operations.samples import Sample
-from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit
+from ktrdr_otel.operations.step_row import ENDED, OPERATION, STARTED, row_of_unit, storable
 from ktrdr_otel.operations.trace_debts import TraceDebt
 from ktrdr_otel.operations.trace_export import TraceExport, TraceReceiver
 from ktrdr_otel.storage import endings, learned, rows, traces
@@ -250,7 +250,7 @@ class SqlOperationStore:
 
     def request_cancel(self, operation_id: str, reason: str, *, wall_ns: int) -> None:
         """The worker of the operation will hear of it; raises `UnknownOperationError`."""
-        key = self._key(operation_id)
+        key, reason = self._key(operation_id), storable(reason)
         with self._database.writing() as connection:
             request = self._upsert(cancel_requests).values(
                 operation_key=key, reason=reason, requested_ns=wall_ns

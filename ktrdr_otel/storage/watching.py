@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from ktrdr_otel.storage.engine import TAKE_TURN, TELL, Database
+from ktrdr_otel.storage.engine import BE_BRIEF, TAKE_TURN, TELL, Database
 from ktrdr_otel.storage.rows import CHECKPOINT_COLUMNS
 
 # In which only the watcher's own closer, which has the credentials, completes the trace.
@@ -75,7 +75,7 @@ def _worded(database: Database, name: str, statements: str) -> list[str]:
     if not database.is_postgresql:
         return each
     if name not in READING:
-        each = [TAKE_TURN.text, *each, TELL.text]
+        each = [BE_BRIEF.text, TAKE_TURN.text, *each, TELL.text]
     return [re.sub(r":(\w+)", r"%(\1)s", statement) for statement in each]
 
 

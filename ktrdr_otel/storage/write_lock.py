@@ -1,5 +1,6 @@
 """Who keeps everybody else from writing to a SQLite file."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ def frozen_writer(database: str) -> int | None:
 
     Linux says so of the processes that this one can see. Nothing is opened or locked to find out.
     """
-    wanted = {(_inode(database + suffix), byte) for suffix, byte in _PLACES}
+    real = os.path.realpath(database)  # beside which SQLite keeps its other files
+    wanted = {(_inode(real + suffix), byte) for suffix, byte in _PLACES}
     for pid, inode, first, last in _write_locks():
         held = any(inode == each and first <= byte <= last for each, byte in wanted)
         if held and is_stopped(pid):

@@ -47,8 +47,8 @@ class Watcher:
         self._stall: dict[str, Any] | None = None
         self._stalled_at: object = None  # the pulse as it stood still
         self._failed_looks = 0  # in a row
-        self._is_suspended = False
-        self._suspended_ns = time.monotonic_ns()  # since when, if it is
+        self._suspended_since_ns: int | None = None
+        self._has_told_suspended = False  # while the store is busy it cannot
         self._knows_flags = False
         self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
@@ -92,8 +92,10 @@ class Watcher:
         load = self._process.load()
         if load is None:
             return
-        if load.is_stopped:
-            first = None if self._loads and self._loads[-1][1].is_stopped else int(now * 1e9)
+        was_stopped = bool(self._loads) and self._loads[-1][1].is_stopped
+        if load.is_stopped or was_stopped:
+            # The last look may have lasted: a store is locked for as long as who writes to it is stopped.
+            first = None if was_stopped else int(now * 1e9)
             self._pulse.add_stopped(int((now - self._looked_at) * 1e9), seen_first_at_ns=first)
         self._looked_at = now
         self._loads = [each for each in self._loads if now - each[0] < 60] + [(now, load)]
@@ -229,7 +231,8 @@ class Watcher:
     def _take_flags_over(self, seen: Seen) -> None:
         """Those of a watcher that has died are this one's to clear."""
         for stalled, suspended, told in self._record.flags():
-            self._is_suspended = self._is_suspended or suspended
+            if suspended:
+                self._suspended_since_ns, self._has_told_suspended = time.monotonic_ns(), True
             if stalled and told is not None:
                 self._stall = json.loads(told)
                 # Where it stood still then: it may have gone on while nobody watched.
@@ -244,18 +247,19 @@ class Watcher:
         self._loads = self._loads[-1:]
 
     def _suspend(self, seen: Seen, *, is_stopped: bool) -> None:
-        suspended = is_stopped or self._silence.is_suspended
-        if suspended != self._is_suspended:
-            now_ns = time.monotonic_ns()
-            if suspended:
+        now_ns = time.monotonic_ns()
+        if is_stopped or self._silence.is_suspended:
+            if self._suspended_since_ns is None:
+                self._suspended_since_ns = now_ns
+            if not self._has_told_suspended:
                 self._tell_place(seen)
-                self._suspended_ns = now_ns
-            for operation_id in self._record.running():
-                if suspended:
+                for operation_id in self._record.running():
                     self._record.suspended(operation_id)
-                else:
-                    self._record.resumed(operation_id, since_ns=self._suspended_ns, now_ns=now_ns)
-            self._is_suspended = suspended
+                self._has_told_suspended = True
+        elif self._suspended_since_ns is not None:
+            for operation_id in self._record.running():
+                self._record.resumed(operation_id, since_ns=self._suspended_since_ns, now_ns=now_ns)
+            self._suspended_since_ns, self._has_told_suspended = None, False
 
     def _cpu_share(self, seconds: float) -> float:
         """Cores that were busy over the last seconds, as far as it has looked."""

@@ -15,11 +15,13 @@ import typer
 
 from ktrdr_otel import CancellationError, CancellationToken, KtrdrOtelError, observe, semconv
 from ktrdr_otel.display.choose import is_drawable
+from ktrdr_otel.exporters.endpoints import traces_url
 from ktrdr_otel.ids import check_operation_id
 from ktrdr_otel.notify import check_notify
 from ktrdr_otel.observation import Observation
 from ktrdr_otel.runtime import open_service
-from ktrdr_otel.settings import load_settings
+from ktrdr_otel.server.settings import load_server_settings
+from ktrdr_otel.settings import load_settings, said_as
 from ktrdr_otel.wiring import serving
 from pipeline.errors import InputError
 from pipeline.orchestration.run_folder import run_folder
@@ -80,16 +82,26 @@ class LocalTraining:
         strategy = load_strategy(request.strategy, symbols=request.symbols, timeframes=request.timeframes)
         for path in strategy.ignored:
             self._say(f"{request.strategy}: {path} is not used")
-        settings = load_settings(database=request.database, live=request.live, notify=request.notify)
-        if settings.notify is not None:
-            check_notify(settings.notify.get_secret_value())
-        open_service(settings).close()
+        self._check_settings()
         from pipeline.readiness import check_bars, check_training
 
         check_bars(strategy, request.data)
         self._say("loading torch (a few seconds)")
         check_training(strategy, request.epochs)
         return strategy, run_folder(request.output, self._operation_id)
+
+    def _check_settings(self) -> None:
+        """What is refused when the run begins is refused before anything is loaded for it."""
+        request = self._request
+        settings = load_settings(database=request.database, live=request.live, notify=request.notify)
+        if settings.notify is not None:
+            check_notify(settings.notify.get_secret_value(), said_as(("notify",), {"notify": request.notify}))
+        if request.otlp_endpoint is not None:
+            traces_url(request.otlp_endpoint)
+        if request.serve_at is not None:
+            host, port = request.serve_at
+            load_server_settings(host=host, port=port)
+        open_service(settings).close()
 
     def _train(self, strategy: Strategy, folder: Path) -> int:
         from pipeline.training_pipeline import TrainingPipeline

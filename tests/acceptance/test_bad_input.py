@@ -166,7 +166,8 @@ def test_an_operation_id_that_cannot_be_shown_is_one_line(place: Place) -> None:
     ("option", "said"),
     [
         ("--live", "'bogus' is not one of 'snapshot', 'markers', 'off'; see `ktrdr-otel train --help`"),
-        ("--notify", "KTRDR_OTEL_NOTIFY: the URL at place 1 is none that Apprise knows"),
+        ("--notify", "error: notify: the URL at place 1 is none that Apprise knows"),
+        ("--otlp-endpoint", "error: otlp_endpoint: bogus is no URL like http://localhost:4318"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_one_line(place: Place, option: str, said: str) -> None:

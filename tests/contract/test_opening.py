@@ -1,5 +1,7 @@
 """How stores are opened, by several at once, and what is said of those that cannot be."""
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from ktrdr_otel.settings import Settings
 from ktrdr_otel.storage import open_store
 from ktrdr_otel.storage.engine import Database
 from ktrdr_otel.storage.watching import watching
+from tests.contract.builders import new
 
 
 @pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
@@ -90,3 +93,36 @@ def test_a_server_that_no_longer_answers_is_away_in_seconds(postgresql_url: str)
     )
     with psycopg.connect(watching(database)["database"]) as other:
         assert other.info.get_parameters() == told
+
+
+_STOPS_IN_ITS_TURN = """
+import os, signal, sys
+from sqlalchemy import text
+from ktrdr_otel.errors import StoreUnavailableError
+from ktrdr_otel.storage.engine import Database
+try:
+    with Database(sys.argv[1]).writing() as connection:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        connection.execute(text("SELECT 1"))
+except StoreUnavailableError as error:
+    print(error)
+"""
+
+
+def test_who_stops_in_the_middle_of_its_turn_is_thrown_out(postgresql_url: str) -> None:
+    """By PostgreSQL itself, after five seconds: the others wait for it, and none of them gives up."""
+    open_store(Settings(database=postgresql_url)).close()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _STOPS_IN_ITS_TURN, postgresql_url], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        os.waitpid(process.pid, os.WUNTRACED)
+        store = open_store(Settings(database=postgresql_url))
+        store.create(new("one"), wall_ns=1, monotonic_ns=1)
+        store.close()
+        process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert "terminating connection due to idle-in-transaction timeout" in said

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr_otel.errors import StoreUnavailableError
-from ktrdr_otel.operations.models import NewOperation, Worker
+from ktrdr_otel.operations.models import NewOperation, OperationStatus, Worker
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.service import OperationsService
@@ -22,6 +22,7 @@ from ktrdr_otel.operations.worker import started_ticks, this_worker
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.storage import engine
+from ktrdr_otel.storage.write_lock import frozen_writer
 from tests.integration.server.conftest import progress
 
 _FREEZES = """
@@ -59,7 +60,7 @@ def freezing(service: OperationsService) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
-def silent(service: OperationsService, name: str, worker: Worker) -> None:
+def silent(service: OperationsService, name: str, worker: Worker, *, lease_seconds: float = 5.0) -> None:
     """An operation of that process runs, and has not moved for ten seconds where five are allowed."""
     service.adopt(
         NewOperation(
@@ -70,23 +71,28 @@ def silent(service: OperationsService, name: str, worker: Worker) -> None:
             trace_id="ab" * 16,
             span_id="cd" * 8,
             worker=worker,
-            lease_seconds=5.0,
+            lease_seconds=lease_seconds,
         )
     )
     moved = replace(progress(3), moved_monotonic_ns=time.monotonic_ns() - 10 * 10**9, allowance_seconds=5.0)
     service.write(Batch(progress={name: moved}))
 
 
-def test_who_cannot_write_is_not_called_stalled(
-    service: OperationsService, freezing: "subprocess.Popen[str]"
+def test_who_cannot_write_is_called_neither_stalled_nor_lost(
+    service: OperationsService, freezing: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    """Whoever holds the lock is suspended and named; all is as before once it goes on."""
+    """Whoever holds the lock is suspended and named; all is as before once everybody could say that it moves."""
     me = this_worker()
     silent(service, "mine", me)
     silent(
         service, "frozen", replace(me, pid=freezing.pid, pid_started_ticks=started_ticks(freezing.pid) or 0)
     )
-    assert [each.stalled for each in service.list()] == [True, True], "nobody is in the way yet"
+    silent(service, "contained", replace(me, pid_namespace="another"), lease_seconds=0.05)
+    assert [service.get(name).stalled for name in ("mine", "frozen")] == [True, True], (
+        "nobody is in the way yet"
+    )
+    time.sleep(0.05)
+    assert service.get("contained").status is OperationStatus.LOST
 
     assert freezing.stdin is not None
     freezing.stdin.write("\n")
@@ -96,12 +102,17 @@ def test_who_cannot_write_is_not_called_stalled(
     assert (mine.stalled, mine.suspended) == (False, False)
     assert (frozen.stalled, frozen.suspended) == (False, True)
     assert sentence_of(frozen, datetime.now(UTC)).startswith("suspended in ")
+    assert service.get("contained").status is OperationStatus.RUNNING
+    linked = tmp_path / "linked.db"
+    linked.symlink_to(tmp_path / "operations.db")
+    assert frozen_writer(str(linked)) == freezing.pid
     why = f"database is locked, process {freezing.pid} holds it and was stopped by a signal$"
     with pytest.raises(StoreUnavailableError, match=why):
         service.write(Batch(progress={"mine": progress(4)}))
 
     freezing.send_signal(signal.SIGCONT)
     assert freezing.wait(10) == 0
+    assert not service.get("mine").stalled, "it is about to say that it has moved"
     service.write(Batch(progress={"mine": progress(4)}))
     assert not service.get("frozen").suspended
 

@@ -1,8 +1,11 @@
 """The follower hands on what is new, whatever becomes of the traces of the dead."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -11,14 +14,16 @@ import pytest
 
 from ktrdr_otel import beside
 from ktrdr_otel.errors import StoreUnavailableError
-from ktrdr_otel.operations.models import Checkpoint, Operation
+from ktrdr_otel.operations.models import Checkpoint, NewOperation, Operation, OperationStatus
 from ktrdr_otel.operations.ports import Batch
 from ktrdr_otel.operations.service import OperationsService
+from ktrdr_otel.operations.worker import this_worker
 from ktrdr_otel.runtime import open_service
 from ktrdr_otel.server import closing
 from ktrdr_otel.server.follower import Follower
 from ktrdr_otel.settings import load_settings
-from tests.integration.server.conftest import begin, finish, unit
+from ktrdr_otel.storage import open_store
+from tests.integration.server.conftest import begin, finish, progress, unit
 
 
 @pytest.fixture
@@ -185,3 +190,52 @@ def test_who_was_taken_for_dead_and_has_completed_is_news(
     assert heard.until("one", "completed")[-1] == ("one", "completed")
     begin(service, "two")
     assert ("one", "completed") not in heard.until("two", "running")
+
+
+def test_a_loss_is_told_as_it_is_stored_and_nobody_waits_for_that(
+    service: OperationsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it cannot be stored others are heard of; then its watcher was first, who knew of what it died."""
+    told: SimpleQueue[Operation] = SimpleQueue()
+
+    def deliver(operations: Sequence[Operation], steps: Sequence[Checkpoint], sequence: int) -> None:
+        for each in operations:
+            told.put(each)
+
+    def busy() -> Sequence[str]:
+        raise StoreUnavailableError("the store", "database is locked")
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    gone = replace(this_worker(), pid=process.pid, pid_started_ticks=1)
+    process.wait()
+    monkeypatch.setattr(service, "reap", busy)
+    begin(service, "one")
+    new = NewOperation(
+        operation_id="gone",
+        operation_type="training",
+        name="gone",
+        started_at=datetime.now(UTC),
+        trace_id=None,
+        span_id=None,
+        worker=gone,
+        lease_seconds=0.05,
+    )
+    service.adopt(new)
+    store = open_store(load_settings(database=service.database_url))
+    beaten_ns = store.get("gone").heartbeat.wall_ns
+    follower = Follower(service, deliver, recall=lambda ended: None)
+    follower.start()
+    try:
+        for number in range(1, 4):
+            service.write(Batch(progress={"one": progress(number)}))
+            while (seen := told.get(timeout=30)).items_completed < number:
+                assert (seen.operation_id, seen.status) != ("gone", OperationStatus.LOST)
+        assert service.get("gone").status is OperationStatus.LOST
+        assert store.mark_lost("gone", reason="killed by SIGKILL", ended_ns=beaten_ns, heartbeat_ns=beaten_ns)
+        monkeypatch.undo()
+        while (seen := told.get(timeout=30)).operation_id != "gone":
+            pass
+        assert (seen.status, seen.lost_reason) == (OperationStatus.LOST, "killed by SIGKILL")
+    finally:
+        follower.stop()
+        store.close()

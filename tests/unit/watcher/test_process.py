@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from ktrdr_otel import semconv
-from ktrdr_otel.operations.models import NewOperation, OperationStatus
-from ktrdr_otel.operations.ports import OperationStore
+from ktrdr_otel.operations.models import NewOperation, OperationStatus, Progress
+from ktrdr_otel.operations.ports import Batch, OperationStore
 from ktrdr_otel.operations.sentence import sentence_of
 from ktrdr_otel.operations.worker import started_ticks, this_worker
 from ktrdr_otel.pulse import Pulse
@@ -157,3 +157,55 @@ def test_a_fault_is_said_once_and_so_is_its_end(watched: Watched, capsys: pytest
     )
     assert over.startswith("it looks again, after ")
     assert int(over.split()[4]) > 1
+
+
+def test_a_stop_while_nobody_can_write_is_no_silence(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is stopped in the middle of its own transaction: record and pulse know of the time all the same."""
+    monkeypatch.setattr("ktrdr_otel.watcher.record._BUSY_SECONDS", 0.7)
+    looking = threading.Thread(target=watched.watcher.run)
+    looking.start()
+    _until(lambda: watched.store.latest_samples(["one"]) != {})
+    began_ns = time.monotonic_ns()
+    moved = Progress(
+        phase=None,
+        percentage=0.0,
+        message="Load",
+        context={},
+        last_progress_at=None,
+        items_completed=0,
+        items_planned=None,
+        estimated_remaining_seconds=None,
+        moved_monotonic_ns=began_ns,
+        allowance_seconds=300.0,
+    )
+    watched.store.write(Batch(progress={"one": moved}))
+    other = sqlite3.connect(watched.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    watched.process.send_signal(signal.SIGSTOP)
+    os.waitpid(watched.process.pid, os.WUNTRACED)
+    stopped_ns = time.monotonic_ns()
+    time.sleep(2)
+    watched.process.send_signal(signal.SIGCONT)
+    stood_ns = time.monotonic_ns() - stopped_ns
+    other.close()
+
+    def shifted_ns() -> int:
+        movement = watched.store.get("one").movement
+        assert movement is not None
+        return movement.monotonic_ns - began_ns
+
+    _until(lambda: shifted_ns() > 0 and not watched.store.get("one").operation.suspended)
+    # It looks four times a second, or as often as the store lets it.
+    assert shifted_ns() > stood_ns - 0.3e9
+    assert watched.pulse.stopped_ns > stood_ns - 0.3e9
+    watched.process.kill()
+    looking.join(30)
+
+
+def _until(wanted: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
