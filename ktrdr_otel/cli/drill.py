@@ -21,8 +21,6 @@ logger = logging.getLogger("drill")  # the program's, as far as anyone knows
 _STUCK_SECONDS: Final = 18.0
 _ITEMS: Final = 40
 _ITEM_SECONDS: Final = 0.2
-# Until what it has said is stored: whoever is stuck in the middle of a write keeps all others from writing, too.
-_STORED_SECONDS: Final = 1.0
 _SLOW_SECONDS: Final = 4.5  # of an item that took `_ITEM_SECONDS` in the run before
 _FAILED: Final = 1
 # Short allowances, where the environment says none: a drill is over in half a minute.
@@ -109,7 +107,7 @@ def _run(kind: Drill, named: str, database: str | None, seconds: float) -> int:
                 ):
                     if goes_wrong:
                         logger.warning("the bars of AAPL have a gap")
-                        time.sleep(_STORED_SECONDS)
+                        operation.flush()  # who is stuck in the middle of a write keeps all others from writing
                         _HAPPENS[kind](seconds)
                     else:
                         time.sleep(_ITEM_SECONDS)
@@ -208,8 +206,8 @@ _WHAT: Final = {
     Drill.WAIT: "One step will wait {seconds:g} s for somebody who does not come.",
     Drill.SLOW: "Items will take much longer than in a run before, none beyond its allowance.",
     Drill.FREEZE: "The process will be stopped by a signal for {seconds:g} s.",
-    Drill.KILL: "The process will be killed by SIGKILL in about five seconds.",
-    Drill.FAIL: "One step will raise an exception in about five seconds.",
+    Drill.KILL: "The process will be killed by SIGKILL in about four seconds.",
+    Drill.FAIL: "One step will raise an exception in about four seconds.",
 }
 _HAPPENS: Final[dict[Drill, Callable[[float], None]]] = {
     Drill.STALL: stall_busy,

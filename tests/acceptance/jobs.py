@@ -62,11 +62,12 @@ def worker_waits(deep=30):
     in_a_worker(deep_sleep, deep)
 
 def worker_counts(deep=30):
-    turns, began = 100_000, time.monotonic()
-    hashlib.pbkdf2_hmac("sha256", b"", b"", turns)
-    turns = int(turns * STUCK / (time.monotonic() - began))
+    ends = time.monotonic() + STUCK
     def deep_hash(deep):
-        deep_hash(deep - 1) if deep else hashlib.pbkdf2_hmac("sha256", b"", b"", turns)
+        if deep:
+            deep_hash(deep - 1)
+        while time.monotonic() < ends:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000)
     in_a_worker(deep_hash, deep)
 
 def two_locks():
@@ -84,7 +85,7 @@ def two_locks():
 def slowly():
     for index in range(3):
         with checkpoint("slow", item="one", index=index + 1, total=3):
-            time.sleep(0.9 * float(os.environ["KTRDR_OTEL_STALL_UNKNOWN_SECONDS"]))
+            time.sleep(0.5 * float(os.environ["KTRDR_OTEL_STALL_UNKNOWN_SECONDS"]))
 
 def held():
     with hold("a broker", allowance_seconds=60):
@@ -97,6 +98,9 @@ with observe("job", operation_id="job", database=sys.argv[1], display="off") as 
     for index in range(1, 6):
         with checkpoint("load", item=f"w{index}", index=index, total=7):
             time.sleep(0.5)
+    while operation._watch is not None and operation._watch.pid is None:  # it is about to start
+        with checkpoint("load", item="w5"):
+            time.sleep(0.05)
     with checkpoint("indicator_computation", symbol="AAPL", symbol_index=1, total_symbols=2, timeframe="1h",
                     indicator_name="RSI", indicator_index=15, total_indicators=40):
         operation.flush()  # a write that is under way when the interpreter's lock is taken keeps SQLite locked
@@ -104,6 +108,9 @@ with observe("job", operation_id="job", database=sys.argv[1], display="off") as 
         before, began_at = time.monotonic(), time.time()
         globals()[sys.argv[2]]()
         print(time.monotonic() - before, began_at, time.time(), flush=True)
+    while not os.path.exists(os.environ.get("GATE", "/")):
+        with checkpoint("load", item="gate"):
+            time.sleep(0.05)
     for index in (6, 7):
         with checkpoint("load", item=f"w{index}", index=index, total=7):
             time.sleep(0.4)

@@ -108,12 +108,16 @@ def _death(running: Job, folder: Path) -> Death:
             if connection.execute("SELECT status FROM operations").fetchone() == ("lost",):
                 stored_after = time.monotonic() - killed_monotonic
             time.sleep(0.005)
+        if watcher is not None:
+            is_gone(watcher)  # what it has to say it has said by then
+            stored = connection.execute("SELECT status FROM operations").fetchone() == ("lost",)
+            assert stored or not was_watched
+        else:
+            stored = False
         # What nobody has stored anybody sees, who looks.
         lost = running.until(lambda each: each.status is OperationStatus.LOST, LEASE_SECONDS + 2)
         assert lost.lost_reason is not None
-        assert running.service.reap() == ([] if stored_after is not None else ["job"])
-        if watcher is not None:
-            is_gone(watcher)
+        assert running.service.reap() == ([] if stored else ["job"])
         states = {status for [status] in connection.execute("SELECT DISTINCT status FROM checkpoints")}
         completed = connection.execute(
             "SELECT item_index FROM checkpoints WHERE status = 'completed' ORDER BY item_index"

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -35,10 +36,18 @@ class Drills:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[str, list[Operation]] = {}
 
-    def start(self, kind: str, *, name: str | None = None, python: str = sys.executable) -> None:
-        """One more runs, in an environment that says nothing of allowances and has no py-spy on its path."""
+    def start(
+        self,
+        kind: str,
+        *,
+        name: str | None = None,
+        python: str = sys.executable,
+        seconds: int = SECONDS,
+        **environment: str,
+    ) -> None:
+        """One more runs, in an environment that says nothing else of ours and has no py-spy on its path."""
         name = name or kind
-        options = ["--seconds", str(SECONDS), "--operation-id", name, "--database", self.database]
+        options = ["--seconds", str(seconds), "--operation-id", name, "--database", self.database]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("KTRDR_", "OTEL_"))}
         with (
             (self._folder / f"{name}.out").open("wb") as out,
@@ -48,8 +57,10 @@ class Drills:
                 [python, "-m", "ktrdr_otel", "drill", kind, *options],
                 stdout=out,
                 stderr=err,
-                env=kept | {"PATH": "/usr/bin:/bin"},
+                env=kept | {"PATH": "/usr/bin:/bin"} | environment,
             )
+        # Of what one has died its watcher hears as soon as it is waited for.
+        threading.Thread(target=self._processes[name].wait, daemon=True).start()
         self._seen[name] = []
 
     def run(self, timeout_seconds: float = 100) -> None:
@@ -184,7 +195,8 @@ def test_a_drill_that_is_slow_is_never_stalled(drills: Drills) -> None:
 @pytest.mark.timeout(180)
 def test_a_drill_that_is_frozen_is_suspended(drills: Drills) -> None:
     """In its step, and not stalled: neither the record nor the log says so."""
-    drills.start("freeze")
+    allowed = dict.fromkeys(("KTRDR_OTEL_STALL_FLOOR_SECONDS", "KTRDR_OTEL_STALL_UNKNOWN_SECONDS"), "6")
+    drills.start("freeze", seconds=12, **allowed)
     drills.run()
     never_stalled(drills, "freeze")
     suspended = [each for each in drills.seen("freeze") if each.suspended]

@@ -30,7 +30,7 @@ main()
 """
 # The command line whose epochs take their time, so that there is a moment to do something to it.
 SLOW = """
-import time
+import os, time
 import pipeline.trainer as trainer
 real = trainer.train
 def train(*arguments, epoch_scope, **rest):
@@ -39,6 +39,8 @@ def train(*arguments, epoch_scope, **rest):
     def slow(epoch, epochs):
         with epoch_scope(epoch, epochs) as record:
             time.sleep(0.2)
+            while not os.path.exists(os.environ.get("GATE", "/")):
+                time.sleep(0.02)
             yield record
     return real(*arguments, epoch_scope=slow, **rest)
 trainer.train = train
@@ -100,9 +102,11 @@ def test_the_trace_of_a_failure_is_whole_and_says_why(failed: Failed) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_cancels_at_the_next_step(place: Place, number: signal.Signals, code: int) -> None:
     """No further epoch ends; the exit code says which signal it was."""
-    process = place.start(slow_training(place, "--operation-id", "stopped"))
+    gate = place.folder / "gate"
+    process = place.start(slow_training(place, "--operation-id", "stopped"), GATE=str(gate))
     until(process, is_epoch)
     process.send_signal(number)
+    gate.touch()
     rest, problems = process.communicate(timeout=60)
     assert process.returncode == code, problems
     assert "cancelled: " in problems

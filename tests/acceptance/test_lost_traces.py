@@ -227,7 +227,11 @@ def disagreements(trace: Mapping[int, Seen], mode: LiveMode, told: Iterable[Reto
 def kill(job: Job, seconds: float) -> None:
     """So long after its operation was there it is killed; if nobody watched it yet, somebody looks."""
     job.wait_until_there()
-    time.sleep(seconds)
+    if seconds < UNWATCHED_SECONDS:
+        time.sleep(seconds)
+    else:
+        job.wait_until_watched()
+        time.sleep(seconds - UNWATCHED_SECONDS)
     job.killed_at = time.monotonic()
     job.process.kill()
     job.process.wait()

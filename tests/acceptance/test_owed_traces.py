@@ -49,9 +49,9 @@ def environment(port: int, **more: str) -> dict[str, str]:
     return {
         **os.environ,
         "KTRDR_OTEL_LIVE": "off",
-        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "1",
+        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "3",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
         "OTEL_SERVICE_NAME": "trainer",
         **more,
     }

@@ -48,8 +48,7 @@ def test_a_stall_is_told_with_what_the_process_does(
         resumed = running.until(lambda each: not each.stalled)
         assert resumed.status is not OperationStatus.LOST
         took, began_at, ended_at = map(float, running.process.stdout.readline().split())  # type: ignore[union-attr] # a pipe
-        if kind != "worker_counts":  # how long a calculation takes is the machine's affair
-            assert took >= STUCK_SECONDS - 0.1, "no wait of the program's is cut short"
+        assert took >= STUCK_SECONDS - 0.1, "no wait of the program's is cut short"
         assert running.process.wait(20) == 0
         ended = running.operation()
         assert ended.status is OperationStatus.COMPLETED
@@ -77,7 +76,7 @@ def test_a_stall_is_told_on_postgresql_too(tmp_path: Path, postgresql_url: str) 
 @pytest.mark.parametrize("kind", ["slowly", "held"])
 def test_what_moves_or_said_so_is_silent(tmp_path: Path, kind: str) -> None:
     """A slow run inside its allowances, and a declared hold, are never stalled."""
-    # A tenth of the allowance has to be more than what a busy machine delays.
+    # Half of the allowance has to be more than what a busy machine delays.
     longer = dict.fromkeys(("KTRDR_OTEL_STALL_FLOOR_SECONDS", "KTRDR_OTEL_STALL_UNKNOWN_SECONDS"), "4")
     with job(tmp_path, kind, stuck=6, **longer) as running:
         there(running)
@@ -110,7 +109,7 @@ def test_a_step_inside_a_hold_may_take_what_the_hold_may(tmp_path: Path) -> None
 
 def test_a_stall_during_a_busy_store_is_told_when_it_can_be(tmp_path: Path) -> None:
     """The store is locked by somebody else for as long as the allowance lasts, and longer."""
-    with job(tmp_path, "busy", stuck=25) as running:
+    with job(tmp_path, "busy", stuck=300) as running:
         there(running)
         with sqlite3.connect(tmp_path / "operations.db", isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -123,12 +122,12 @@ def test_a_stall_during_a_busy_store_is_told_when_it_can_be(tmp_path: Path) -> N
 
 def test_the_time_for_which_it_was_stopped_is_no_stall_in_its_log(tmp_path: Path) -> None:
     """Stopped for twice its allowance in the middle of a step: when it goes on nobody says that it stood still."""
-    with job(tmp_path, "slowly") as running:
+    longer = dict.fromkeys(("KTRDR_OTEL_STALL_FLOOR_SECONDS", "KTRDR_OTEL_STALL_UNKNOWN_SECONDS"), "4")
+    with job(tmp_path, "slowly", stuck=0, **longer) as running:
         there(running)
-        running.watcher()
         os.kill(running.process.pid, signal.SIGSTOP)
         running.until(lambda each: each.suspended)
-        time.sleep(4)
+        time.sleep(8)
         os.kill(running.process.pid, signal.SIGCONT)
         running.until(lambda each: each.status is OperationStatus.COMPLETED)
     assert (tmp_path / "stderr").read_text() == ""
@@ -179,7 +178,7 @@ def test_check_is_an_exit_code(tmp_path: Path) -> None:
         )
         return done.returncode, done.stdout
 
-    with job(tmp_path, "busy", stuck=30, KTRDR_OTEL_STALL_UNKNOWN_SECONDS="8") as running:
+    with job(tmp_path, "busy", stuck=300, KTRDR_OTEL_STALL_UNKNOWN_SECONDS="12") as running:
         there(running)
         code, said = check()
         assert (code, said.count("\n")) == (0, 1)

@@ -54,8 +54,10 @@ import os, sys, time, warnings
 warnings.simplefilter("ignore")
 from ktrdr_otel import checkpoint, observe
 def main():
-    with observe("host", operation_id="host", database=sys.argv[1], display="off"):
+    with observe("host", operation_id="host", database=sys.argv[1], display="off") as operation:
         time.sleep(2.6)
+        while operation._watch.pid is None:
+            time.sleep(0.05)
         with checkpoint("work", item="x"):
             exec(sys.argv[3], globals())
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.acceptance.jobs import SHORT, is_gone, job, there
@@ -11,7 +12,7 @@ from tests.acceptance.jobs import SHORT, is_gone, job, there
 
 def test_a_killed_watcher_is_replaced(tmp_path: Path) -> None:
     """And the new one sees the stall."""
-    with job(tmp_path, "busy") as running:
+    with job(tmp_path, "busy", stuck=300) as running:
         first = running.watcher()
         os.kill(first, signal.SIGKILL)
         is_gone(first)
@@ -29,11 +30,20 @@ def test_the_watcher_knows_no_secret_and_holds_nothing(tmp_path: Path) -> None:
         assert b"hush" not in words
         assert str(tmp_path).encode() not in words
         assert os.getsid(watcher) != os.getsid(running.process.pid)
-        opened = {str(each.readlink()) for each in Path(f"/proc/{watcher}/fd").iterdir()}
+        # What it opens to look is closed again a moment later.
+        opened = set().union(*(_descriptors(watcher) for _ in range(3)))
         outside = {str(Path(f"/proc/{running.process.pid}/fd/{number}").readlink()) for number in (0, 1, 2)}
         assert not opened & (outside - {"/dev/null"})
         running.process.kill()
         is_gone(watcher)
+
+
+def _descriptors(pid: int) -> set[str]:
+    opened = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.add(str(each.readlink()))
+    return opened
 
 
 MANY = """
@@ -53,9 +63,11 @@ def watchers():
     return found
 
 for number in range(4):
-    with observe("one of many", database=sys.argv[1 + number % 2], display="off"):
+    with observe("one of many", database=sys.argv[1 + number % 2], display="off") as operation:
         with checkpoint("load", item="x"):
             time.sleep(2.6)
+            while operation._watch.pid is None:
+                time.sleep(0.05)
         print(watchers(), flush=True)
     time.sleep(0.1)
 """

@@ -79,7 +79,7 @@ def _beside(jaeger: Jaeger, folder: Path, prometheus: str) -> Iterator[Backends]
         processes = [
             subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
         ]
-        watched = Watched(f"http://127.0.0.1:{scraping}", database, [])
+        watched = Watched(f"http://127.0.0.1:{scraping}", database, [], folder)
         try:
             until(lambda: watched.query('up{job="jaeger-spanmetrics"} == 1'))
             until(lambda: watched.query(f'up{{job="{SERVER_JOB}"}} == 1'))

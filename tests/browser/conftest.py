@@ -12,6 +12,8 @@ from tests.browser.chromium import Watched, chromium
 from tests.browser.serving import Puppet, Server
 from tests.browser.training import start_training
 
+expect.set_options(timeout=20_000)
+
 OpenPage = Callable[..., Watched]
 Train = Callable[..., "subprocess.Popen[bytes]"]
 

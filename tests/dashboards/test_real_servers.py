@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,16 +34,23 @@ SHORT = {
 }
 # A training's words without a training: each phase, then whatever is asked for, until the pipe is closed.
 JOB = """
-import contextlib, sys, time
+import contextlib, os, sys, time
 from ktrdr_otel import checkpoint, hold, observe
 from ktrdr_otel.progress.plan import Plan
 from ktrdr_otel.settings import load_settings
 from ktrdr_otel.wiring import serving
 
-def step(index, seconds, name="RSI"):
+gates = os.environ.get("GATES")  # a folder: who has it goes on when the test says so
+
+def is_open(gate):
+    return gates is None or os.path.exists(f"{gates}/{gate}")
+
+def step(index, seconds, name="RSI", gate=None):
     with checkpoint("indicator_computation", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
                     indicator_name=name, indicator_index=index, total_indicators=60):
         time.sleep(seconds)
+        while gate is not None and not is_open(gate):
+            time.sleep(0.05)
 
 kind, database, port, operation_id = sys.argv[1:]
 served = serving(load_settings(database=database), host=None, port=int(port)) if port else contextlib.nullcontext()
@@ -52,10 +60,10 @@ with contextlib.suppress(ValueError), served, observe(kind, operation_type="trai
     for index in range(1, 21):
         step(index, 0.1, f"I{index}")
     if kind == "stall":
-        step(21, 12)
+        step(21, 12, gate="resume")
     if kind == "slow":
-        for index in range(21, 27):
-            step(index, 2)
+        for index in range(21, 33):
+            step(index, 1)
     if kind == "held":
         with hold("a broker", allowance_seconds=60):
             time.sleep(12)
@@ -69,7 +77,9 @@ with contextlib.suppress(ValueError), served, observe(kind, operation_type="trai
         with checkpoint("fuzzy_generation", symbol="AAPL", symbol_index=1, total_symbols=1, timeframe="1h",
                         fuzzy_set_name=f"F{index}", fuzzy_index=index, total_fuzzy_sets=20):
             time.sleep(0.05)
-    for index in range(1, 41):
+    index = 0
+    while index < 40 or not is_open("end"):
+        index = min(index + 1, 40)
         with checkpoint("epoch", epoch_index=index, total_epochs=40) as epoch:
             time.sleep(0.2)
             epoch.record({"loss": 1 / index, "accuracy": 0.5, "val_loss": 1.1 / index, "val_accuracy": 0.4,
@@ -84,6 +94,7 @@ class Watched:
     prometheus: str
     database: str
     heard: list[dict[str, Any]]
+    gates: Path  # in which files say when jobs that serve go on
     serving_jobs: list[int] = field(
         default_factory=list
     )  # ports at which Prometheus looks for jobs that serve
@@ -127,6 +138,7 @@ class Watched:
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
             "OTEL_METRICS_EXPORTER": "otlp",
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
+            "GATES": str(self.gates),
         }
         job = subprocess.Popen(arguments, env={**os.environ, **SHORT, **(exporting if serves else {})})
         self.jobs.append(job)
@@ -181,7 +193,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(alerts))
     config = yaml.safe_load((DASHBOARDS / "prometheus/prometheus.yml").read_text())
     del config["otlp"]
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"] = {"scrape_interval": "2s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(DASHBOARDS / "prometheus/alerts.yml")]
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alerting}"]}]
     config["scrape_configs"] = [
@@ -212,7 +224,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         subprocess.Popen(each, stdout=log, stderr=log, env={**os.environ, **SHORT}) for each in commands
     ]
     spans = HttpReceiver()
-    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, serving_jobs, spans.url)
+    made = Watched(f"http://127.0.0.1:{scraping}", database, heard, folder, serving_jobs, spans.url)
     try:
         url = f"http://127.0.0.1:{scraping}"
         until(lambda: httpx.get(f"{url}/-/ready").status_code == 200)
@@ -246,6 +258,7 @@ def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watc
     assert alert["labels"]["ktrdr_item_name"] == "RSI"
     stalls = 'ktrdr_operation_stalled{ktrdr_operation_id="stall"} == 1'
     until(lambda: {each["metric"]["job"] for each in watched.query(stalls)} == {SERVER_JOB, "ktrdr-otel"})
+    (watched.gates / "resume").touch()
     jobs["kill"].kill()
     lost = until(lambda: watched.alerts("OperationLost", "kill", "firing"))[0]["annotations"]["summary"]
     assert lost == "kill is lost in computing_indicator RSI [1h] AAPL: its process is gone without a word"
@@ -260,6 +273,7 @@ def test_a_stall_reaches_the_webhook_and_everything_else_is_silent(watched: Watc
         is_told_once(watched, name, kind)
     is_told_at_the_next_evaluation(watched, "OperationLost", "kill")
     every_panel_has_data(watched)
+    (watched.gates / "end").touch()
     for job in jobs.values():
         job.wait(60)
     watchdog = [alert for alert in watched.heard if alert["labels"]["alertname"] == "Watchdog"]

@@ -136,7 +136,7 @@ def test_a_trace_that_is_owed_is_said(database: Path) -> None:
     told = {
         "KTRDR_OTEL_DATABASE": str(database),
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "0.5",
+        "KTRDR_OTEL_SHUTDOWN_TIMEOUT_SECONDS": "3",
     }
     subprocess.run(
         [sys.executable, "-c", program], check=True, env={**os.environ, **told}, capture_output=True

@@ -19,7 +19,7 @@ with contextlib.suppress(ValueError), observe("job", operation_id="job", display
         for index in range(1, 21):
             with checkpoint("indicator_computation", timeframe="1h", indicator_name=f"I{index}",
                             indicator_index=index, total_indicators=20):
-                time.sleep(0.05 if index == 7 else 0.001)
+                time.sleep(1.0 if index == 7 else 0.001)
     with checkpoint("load", item="x", index=1, total=1):
         raise ValueError("no such file")
 """

@@ -109,7 +109,7 @@ def test_watch_without_an_id_takes_what_runs(place: tuple[Running, list[str]]) -
         (["operations", "list", "--url", "http://x", "--database", "y"], "exclude each other"),
         (["serve", "--host", "0.0.0.0"], "KTRDR_OTEL_TOKEN"),
         (["serve", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen on 203.0.113.1"),
-        (["serve", "--trace-url", "http://x/{nothing}"], "KTRDR_OTEL_TRACE_URL"),
+        (["serve", "--trace-url", "http://x/{nothing}"], "error: trace_url: only "),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:

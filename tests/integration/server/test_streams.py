@@ -34,7 +34,7 @@ def events(
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
     params = None if after is None else {"after": after}
     with (
-        httpx.Client(base_url=running.url, timeout=10) as client,
+        httpx.Client(base_url=running.url, timeout=httpx.Timeout(10, read=60)) as client,
         connect_sse(client, "GET", path, headers=headers, params=params) as source,
     ):
         assert source.response.status_code == 200

@@ -145,9 +145,9 @@ def test_a_fault_is_said_once_and_so_is_its_end(watched: Watched, capsys: pytest
     looking = threading.Thread(target=watched.watcher.run)
     watched.rename_table("operations", "elsewhere")
     looking.start()
-    time.sleep(1.5)  # six looks
+    _until(lambda: watched.watcher._failed_looks > 1)
     watched.rename_table("elsewhere", "operations")
-    time.sleep(1)
+    _until(lambda: watched.watcher._failed_looks == 0)
     watched.process.kill()
     looking.join()
     assert watched.store.get("one").operation.status is OperationStatus.LOST
