@@ -2,13 +2,14 @@
 
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -132,16 +133,16 @@ class Job:
     def look_until_lost(self) -> None:
         """The command line finds it dead once three heartbeats have not come, and has its trace completed."""
         deadline = time.monotonic() + 30
-        said = ""
-        while "lost" not in said:
-            assert time.monotonic() < deadline, said
-            said = subprocess.run(
-                [sys.executable, "-m", "ktrdr_otel", "operations", "list", "--database", self.database],
-                env=self.environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
+        with closing(sqlite3.connect(self.database)) as connection:
+            # One that looks in the very moment tells the loss, and the next one stores it.
+            while connection.execute("SELECT 1 FROM operations WHERE status = 'lost'").fetchone() is None:
+                assert time.monotonic() < deadline
+                subprocess.run(
+                    [sys.executable, "-m", "ktrdr_otel", "operations", "list", "--database", self.database],
+                    env=self.environment,
+                    capture_output=True,
+                    check=True,
+                )
 
     def close(self) -> None:
         """Nothing of it is left."""
