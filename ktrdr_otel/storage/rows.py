@@ -64,6 +64,7 @@ def progress_values(progress: Progress) -> dict[str, Any]:
         "estimated_remaining_seconds": progress.estimated_remaining_seconds,
         "items_completed": progress.items_completed,
         "items_planned": progress.items_planned,
+        "suspended": False,  # who stores this runs
         **_movement(progress),
         "phases": {phase: list(counts) for phase, counts in progress.phases.items()} or None,
     }

@@ -48,7 +48,7 @@ class Watcher:
         self._stalled_at: object = None  # the pulse as it stood still
         self._failed_looks = 0  # in a row
         self._suspended_since_ns: int | None = None
-        self._has_told_suspended = False  # while the store is busy it cannot
+        self._suspended_at: object = None  # the pulse as it was told suspended: what moves clears that itself
         self._knows_flags = False
         self._looked_at = time.monotonic()
         self._memory_limit: int | None = None
@@ -232,7 +232,7 @@ class Watcher:
         """Those of a watcher that has died are this one's to clear."""
         for stalled, suspended, told in self._record.flags():
             if suspended:
-                self._suspended_since_ns, self._has_told_suspended = time.monotonic_ns(), True
+                self._suspended_since_ns, self._suspended_at = time.monotonic_ns(), seen.moved
             if stalled and told is not None:
                 self._stall = json.loads(told)
                 # Where it stood still then: it may have gone on while nobody watched.
@@ -251,15 +251,15 @@ class Watcher:
         if is_stopped or self._silence.is_suspended:
             if self._suspended_since_ns is None:
                 self._suspended_since_ns = now_ns
-            if not self._has_told_suspended:
+            if self._suspended_at != seen.moved:
                 self._tell_place(seen)
                 for operation_id in self._record.running():
                     self._record.suspended(operation_id)
-                self._has_told_suspended = True
+                self._suspended_at = seen.moved  # only now: while the store is busy it cannot
         elif self._suspended_since_ns is not None:
             for operation_id in self._record.running():
                 self._record.resumed(operation_id, since_ns=self._suspended_since_ns, now_ns=now_ns)
-            self._suspended_since_ns, self._has_told_suspended = None, False
+            self._suspended_since_ns, self._suspended_at = None, None
 
     def _cpu_share(self, seconds: float) -> float:
         """Cores that were busy over the last seconds, as far as it has looked."""

@@ -101,3 +101,15 @@ def test_a_watcher_takes_over_what_a_dead_one_has_said(
     assert seen.stall is not None
     assert seen.stall.until is not None
     pulse.close()
+
+
+@pytest.mark.parametrize("database", ["file", "postgresql"], indirect=True)
+def test_who_stores_that_it_moves_is_suspended_no_more(store: SqlOperationStore) -> None:
+    """Its watcher sees it up to a quarter of a second later."""
+    store.create(new("one"), wall_ns=10**18, monotonic_ns=5)
+    record = Record(watching_me(store))
+    record.suspended("one")
+    record.close()
+    assert store.get("one").operation.suspended
+    store.write(Batch(progress={"one": progress()}))
+    assert not store.get("one").operation.suspended
